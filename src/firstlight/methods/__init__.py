@@ -1,0 +1,74 @@
+"""A method says which views it wants and what the loss is. Nothing else."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from ..encoder import Encoder
+from ..views import PLAIN, Batch, View
+
+__all__ = ["Method", "Optimisation"]
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How a method's weights are moved. Each method carries its paper's values; a recipe may replace any of them."""
+
+    optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
+    lr: float = 1e-3
+    """at a global batch of 256; scaled linearly with the batch"""
+    lr_end: float = 0.0
+    """the last learning rate as a fraction of the highest"""
+    warmup: float = 0.05
+    """the fraction of the steps during which the rate rises linearly from 0"""
+    weight_decay: float | tuple[float, float] = 0.05
+    """constant, or from the first to the second value along a cosine; never on biases and other 1-D weights"""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's"""
+    momentum: float = 0.9
+    """SGD's and LARS's"""
+    clip: float | None = None
+    """the largest gradient norm"""
+    clip_each: bool = False
+    """clip each weight tensor by itself, as DINO does, and not all of them together"""
+    layer_decay: float = 1.0
+    """each layer's rate is this times the next one's (fine-tuning)"""
+
+
+class Method(nn.Module):
+    """Base of all training objectives.
+
+    A subclass takes the encoder and its own keyword arguments (they are the configuration), stores the encoder as
+    ``self.encoder``, and returns a dict with ``"loss"`` and whatever else is worth plotting. Every parameter with
+    ``requires_grad`` must receive a gradient in every step.
+
+    A subclass whose constructor has a setting ``categories`` learns from labels; it is given the number of classes.
+    """
+
+    views: ClassVar[tuple[View, ...]] = PLAIN
+    optimisation: ClassVar[Optimisation] = Optimisation()
+    encoder: Encoder
+
+    def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
+        """The loss of one batch, averaged over its samples.
+
+        Args:
+            batch: the views that the class declared, labels and keys.
+            t: progress of the training, from 0 (first step) to just below 1 (last).
+
+        Returns:
+            ``"loss"`` and other scalars.
+        """
+        raise NotImplementedError
+
+    def before_step(self, t: float) -> None:
+        """Called once per optimiser step, after the gradients are complete: to freeze a layer, for instance."""
+
+    def after_step(self, t: float) -> None:
+        """Called once per optimiser step, after the weights moved: momentum copies follow here."""
+        from ..parts.momentum import Momentum
+
+        for module in self.modules():
+            if isinstance(module, Momentum):
+                module.follow(t)

@@ -1,0 +1,1 @@
+"""Published results, one file each; the docstring states the data, the cost and the result obtained."""

@@ -1,0 +1,162 @@
+"""Names with settings, written as one short call: ``simclr(temperature=0.2)``.
+
+A folder is a registry: ``methods/simclr.py`` is the method ``simclr``. Listing reads file names and docstrings
+without importing anything, so it costs nothing.
+"""
+
+import ast
+import difflib
+import importlib
+import inspect
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import InputError, unknown
+
+Component = TypeVar("Component")
+ROOT = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A component chosen by name, plus the settings that differ from its defaults."""
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: "str | Spec") -> "Spec":
+        """Reads ``name`` or ``name(key=value, ...)``; the values are Python literals.
+
+        Raises:
+            InputError: if the text has another form.
+        """
+        if isinstance(text, Spec):
+            return text
+        try:
+            node = ast.parse(text.strip(), mode="eval").body
+            if isinstance(node, ast.Call) and not node.args and all(k.arg for k in node.keywords):
+                return cls(ast.unparse(node.func), {str(k.arg): ast.literal_eval(k.value) for k in node.keywords})
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            if "(" in text:
+                raise InputError(f"expected 'name' or 'name(key=value, ...)', got {text!r}: {error}") from None
+        if "(" in text or not text.strip():
+            raise InputError(f"expected 'name' or 'name(key=value, ...)', got {text!r}")
+        return cls(text.strip())
+
+    def __str__(self) -> str:
+        inside = ", ".join(f"{key}={value!r}" for key, value in self.settings.items())
+        return f"{self.name}({inside})" if inside else self.name
+
+
+def names(folder: str) -> list[str]:
+    """Every component of a folder of the package: a file's name is its name, a leading underscore hides it."""
+    return sorted(path.stem for path in (ROOT / folder).glob("[!_]*.py"))
+
+
+def summary(folder: str, name: str) -> str:
+    """The first line of a component's module docstring, read without importing it."""
+    tree = ast.parse((ROOT / folder / f"{name}.py").read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or "").partition("\n")[0]
+
+
+def find(folder: str, name: str, base: type[Component]) -> type[Component]:
+    """The one subclass of ``base`` that ``folder/name.py`` defines.
+
+    Raises:
+        InputError: if there is no such file; the message names the nearest ones.
+    """
+    if name not in names(folder):
+        raise unknown(base.__name__.lower(), name, names(folder))
+    module = importlib.import_module(f"firstlight.{folder.replace('/', '.')}.{name}")
+    found = [
+        item
+        for item in vars(module).values()
+        if inspect.isclass(item) and issubclass(item, base) and item.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise TypeError(f"{module.__name__} must define exactly one {base.__name__}, found {len(found)}")
+    return found[0]
+
+
+def settings_of(component: type) -> dict[str, inspect.Parameter]:
+    """The settings of a component: its constructor's keyword parameters with a default."""
+    parameters = inspect.signature(component).parameters
+    return {name: p for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
+
+
+def check(component: type, settings: dict[str, Any], name: str) -> None:
+    """Refuses unknown settings and settings of the wrong type.
+
+    Raises:
+        InputError: naming the setting, what was given, what is allowed, and the nearest match.
+    """
+    allowed = settings_of(component)
+    hints = _hints(component)
+    for key, value in settings.items():
+        if key not in allowed:
+            close = difflib.get_close_matches(key, allowed, n=1)
+            listed = ", ".join(f"{k}={p.default!r}" for k, p in allowed.items()) or "none"
+            nearest = f"did you mean {close[0]!r}? " if close else ""
+            raise InputError(f"{name!r} has no setting {key!r}; {nearest}its settings: {listed}")
+        if key in hints and not _fits(value, hints[key]):
+            raise InputError(
+                f"{name}({key}={value!r}): expected {_readable(hints[key])}, default {allowed[key].default!r}"
+            )
+
+
+def build(folder: str, text: str | Spec, base: type[Component], *given: Any, **derived: Any) -> Component:
+    """Finds a component by name and constructs it.
+
+    Args:
+        folder: the folder that lists the components, such as ``"methods"``.
+        text: ``name`` or ``name(key=value)``.
+        base: the class that the component inherits from.
+        given: positional constructor arguments, such as the encoder.
+        derived: settings that the caller works out; what ``text`` says wins, and those that the component does
+            not have are left out.
+    """
+    spec = Spec.parse(text)
+    component = find(folder, spec.name, base)
+    check(component, spec.settings, spec.name)
+    known = settings_of(component)
+    extra = {key: value for key, value in derived.items() if key in known and key not in spec.settings}
+    return component(*given, **extra, **spec.settings)
+
+
+def _hints(component: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(component.__init__)
+    except (NameError, TypeError):  # a hint that only exists while type checking
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any or isinstance(hint, TypeVar):
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in inside)
+    if origin is typing.Literal:
+        return value in inside
+    if origin is tuple and isinstance(value, (tuple, list)):
+        if len(inside) == 2 and inside[1] is Ellipsis:
+            return all(_fits(item, inside[0]) for item in value)
+        return len(value) == len(inside) and all(_fits(v, h) for v, h in zip(value, inside))
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is type(None) or hint is None:
+        return value is None
+    plain = origin or hint
+    return isinstance(value, plain) if isinstance(plain, type) else True
+
+
+def _readable(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(repr(option) for option in typing.get_args(hint))
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
