@@ -1,0 +1,128 @@
+"""The command line: every recipe is a command, and a few more that list and repeat."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import __version__, spec
+from .errors import FirstlightError, InputError, unknown
+
+COMMANDS = {
+    "run": "repeat a recipe.json, or the recipe of a run folder, in a new folder",
+    "resume": "go on with a run that was stopped or killed",
+    "list": "list formulas, methods, models or evaluations",
+}
+LISTS = ("formulas", "methods", "models", "evaluations")
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns the exit status: 0, 2 for a mistake in the input, 130 or 143 when stopped."""
+    try:
+        return _dispatch(arguments)
+    except FirstlightError as error:
+        print(f"firstlight: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("firstlight: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `firstlight list models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    name, *rest = arguments or ["--help"]
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0
+    if name == "--version":
+        print(f"firstlight {__version__}")
+        return 0
+    if name == "list":
+        return _list(rest)
+    if name in ("run", "resume"):
+        return _repeat(name, rest)
+    if name not in spec.names("recipe"):
+        raise unknown("command", name, [*spec.names("recipe"), *COMMANDS])
+    return _recipe(name, rest)
+
+
+def _recipe(name: str, arguments: list[str]) -> int:
+    import tyro
+
+    from .recipe import Recipe
+
+    module = importlib.import_module(f"firstlight.recipe.{name}")
+    kind = spec.find("recipe", name, Recipe)
+    recipe = tyro.cli(kind, prog=f"firstlight {name}", description=module.__doc__, args=arguments)
+    return _show(recipe.run())
+
+
+def _show(events: Any) -> int:
+    from .console import watch
+
+    watch(events)
+    return 0
+
+
+def _repeat(name: str, arguments: list[str]) -> int:
+    if len(arguments) not in (1, 3) or arguments[0].startswith("-") or arguments[1:2] not in ([], ["--out"]):
+        where = "RUN" if name == "resume" else "recipe.json [--out FOLDER]"
+        print(f"usage: firstlight {name} {where}\n\n{COMMANDS[name]}")
+        return 0 if arguments in (["-h"], ["--help"]) else 2
+    import dataclasses
+
+    from .recipe import load
+
+    recipe = load(arguments[0])
+    if name == "resume":
+        if len(arguments) == 3:
+            raise InputError("resume writes to the run it resumes; it takes no --out")
+        return _show(dataclasses.replace(recipe, out=Path(arguments[0])).run(resume=True))
+    if hasattr(recipe, "out"):
+        recipe = dataclasses.replace(recipe, out=Path(arguments[2]) if len(arguments) == 3 else None)
+    return _show(recipe.run())
+
+
+def _list(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: firstlight list {{{','.join(LISTS)}}} [PATTERN]\n\n{COMMANDS['list']}")
+        return 0 if arguments else 2
+    what, pattern = arguments[0], (arguments[1] if len(arguments) > 1 else "*")
+    if what not in LISTS:
+        raise unknown("list", what, LISTS)
+    if what == "models":
+        import timm
+
+        print("\n".join(timm.list_models(pattern)))
+        return 0
+    import fnmatch
+
+    for name in fnmatch.filter(spec.names(what), pattern):
+        print(f"{name:12s} {spec.summary(what, name)}")
+    return 0
+
+
+def _help() -> str:
+    lines = [f"  {name:12s} {spec.summary('recipe', name)}" for name in _ordered(spec.names("recipe"))]
+    lines += [f"  {name:12s} {text[0].upper()}{text[1:]}." for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: firstlight COMMAND [settings]",
+            "",
+            "Pre-train vision models on pictures drawn from formulas, or on your own unlabelled pictures; fine-tune on",
+            "a few labels; find out which road is best for your data.",
+            "",
+            *lines,
+            "",
+            "'firstlight COMMAND --help' lists a command's settings. Start with: firstlight quickstart",
+        ]
+    )
+
+
+def _ordered(names: list[str]) -> list[str]:
+    """The commands in the order in which a newcomer meets them; new ones come last."""
+    first = ["quickstart", "compare", "render", "pretrain", "finetune", "evaluate", "report", "export"]
+    return [name for name in first if name in names] + [name for name in names if name not in first]

@@ -1,0 +1,120 @@
+"""Working out what a recipe left open: the device, the pictures, the encoder, the optimisation."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import spec
+from ..errors import InputError
+from ..events import Events
+
+if TYPE_CHECKING:
+    from ..data import Pictures
+    from ..encoder import Encoder
+    from ..methods import Method, Optimisation
+
+
+def device(wanted: str | None) -> str:
+    """``wanted`` if it is there, else the best there is: CUDA, Apple's MPS, or the CPU.
+
+    Raises:
+        InputError: if a device was asked for that this machine or this build of torch does not have.
+    """
+    import torch
+
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted is None:
+        return next(name for name, there in has.items() if there)
+    if not has.get(wanted.partition(":")[0], False):
+        there = ", ".join(name for name, yes in has.items() if yes)
+        raise InputError(f"device {wanted!r} is not available here; available: {there}")
+    return wanted
+
+
+def is_formula(text: str) -> bool:
+    """Whether a data source names a formula, and not a file, a folder or a data set."""
+    if Path(text).exists() or "/" in text.partition("(")[0]:
+        return False
+    return spec.Spec.parse(text).name in spec.names("formulas")
+
+
+def source(text: str, *, size: int, categories: int, instances: int, seed: int) -> Events["Pictures"]:
+    """The pictures that ``text`` names: a formula with settings, a folder, a CSV list, or ``digits``.
+
+    Raises:
+        InputError: if it is none of these.
+    """
+    if is_formula(text):
+        from ..data.formula import FormulaPictures
+        from ..formulas import Formula
+
+        formula = spec.build("formulas", text, Formula)
+        drawn = FormulaPictures(formula, categories=categories, instances=instances, size=size, seed=seed)
+        yield from drawn.prepare()
+        return drawn
+
+    from ..data.source import open_pictures
+
+    return (yield from open_pictures(known_source(text), size=size))
+
+
+def known_source(text: str) -> str:
+    """``text`` again, if it names a file, a folder or a data set that is there.
+
+    Raises:
+        InputError: naming the nearest formula, data set and folder.
+    """
+    if Path(text).exists() or text in spec.names("formulas") or text == "digits":
+        return text
+    import difflib
+
+    parent = Path(text).parent if Path(text).parent.is_dir() else Path()
+    folders = [str(parent / item.name) for item in parent.iterdir() if item.is_dir() or item.suffix == ".csv"]
+    close = difflib.get_close_matches(text, [*spec.names("formulas"), "digits", *folders], n=2, cutoff=0.5)
+    nearest = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
+    raise InputError(
+        f"no data at {text!r}; {nearest}allowed: a folder of class folders, a .csv list, 'digits', "
+        f"or a formula ({', '.join(spec.names('formulas'))})"
+    )
+
+
+def encoder(path: Path | None, model: str, *, size: int, channels: int, drop_path: float, seed: int) -> "Encoder":
+    """A fresh encoder whose weights depend on ``seed`` alone, or the one kept at ``path``."""
+    import torch
+
+    from ..encoder import Encoder
+
+    torch.manual_seed(seed)
+    if path is None:
+        return Encoder(model, size=size, channels=channels, drop_path=drop_path)
+    return Encoder.load(path, size=size, channels=channels)
+
+
+def method(text: str, given: "Encoder", categories: int) -> "Method":
+    """The method that ``text`` names, around an encoder; ``categories`` where the method learns from labels."""
+    from ..methods import Method
+
+    return spec.build("methods", text, Method, given, **({"categories": categories} if categories else {}))
+
+
+def needs_labels(text: str) -> bool:
+    """Whether a method learns from labels: its constructor has the setting ``categories``."""
+    from ..methods import Method
+
+    return "categories" in spec.settings_of(spec.find("methods", spec.Spec.parse(text).name, Method))
+
+
+def optimisation(base: "Optimisation", **wanted: Any) -> "Optimisation":
+    """The method's own optimisation with what the recipe set in its place."""
+    return dataclasses.replace(base, **{key: value for key, value in wanted.items() if value is not None})
+
+
+def positive(**values: float | None) -> None:
+    """Refuses settings that are not above zero.
+
+    Raises:
+        InputError: naming the setting and what was given.
+    """
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise InputError(f"{name.replace('_', '-')} must be above 0, got {value}")

@@ -1,0 +1,49 @@
+"""Copy a run's encoder, or its trained classifier, out as a checkpoint that timm loads."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from ..errors import InputError
+from ..events import Events, Note, Saved
+from ..runs import read_json
+from . import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Recipe):
+    """Copy a run's encoder, or its trained classifier, out as a checkpoint that timm loads."""
+
+    folder: tyro.conf.Positional[Path]
+    """a run folder"""
+    what: Literal["encoder", "classifier"] = "encoder"
+    """the pre-trained encoder, or the fine-tuned classifier"""
+    out: Path = Path("exported")
+    """a new folder for model.safetensors and config.json"""
+
+    def run(self, resume: bool = False) -> Events[Path]:
+        source = self.folder / self.what
+        if not (source / "model.safetensors").exists():
+            there = [name for name in ("encoder", "classifier") if (self.folder / name / "model.safetensors").exists()]
+            hint = f"it has: {', '.join(there)}" if there else "is it a finished run?"
+            raise InputError(f"{str(self.folder)!r} has no {self.what} to export; {hint}")
+        if self.out.exists():
+            raise InputError(f"{str(self.out)!r} exists already; choose another --out")
+
+        from ..encoder import Encoder
+
+        Encoder.load(source)  # verifies the checksum and that the model can be built
+        shutil.copytree(source, self.out)
+        yield Saved(self.what, str(self.out))
+        yield Note(usage(self.out))
+        return self.out
+
+
+def usage(folder: Path) -> str:
+    """The line of Python that loads an exported folder with timm."""
+    config = read_json(folder / "config.json")
+    extra = "".join(f", {key}={value!r}" for key, value in config["timm"].items())
+    return f'timm.create_model("{config["model"]}"{extra}, checkpoint_path="{folder / "model.safetensors"}")'

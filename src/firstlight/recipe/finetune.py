@@ -1,0 +1,103 @@
+"""Fine-tune an encoder on your few labelled pictures, and measure it on pictures it has not seen."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from ..events import Events, Measured, Saved, Warned
+from . import Recipe, _choose, begin, open_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(Recipe):
+    """Fine-tune an encoder on your few labelled pictures, and measure it on pictures it has not seen."""
+
+    data: tyro.conf.Positional[str]
+    """a folder with train/CLASS and test/CLASS, or with one folder a class (split by content), a .csv list, 'digits'"""
+    encoder: Path | None = None
+    """the pre-training run, an encoder folder, or a checkpoint file; unset: train from scratch"""
+    model: str = "resnet18"
+    """the timm model when there is no --encoder"""
+    size: int | None = None
+    """side of the pictures in pixels; unset: the encoder's, or worked out from the pictures"""
+    channels: Literal[1, 3] = 3
+    """grey or colour input"""
+    labels_per_class: int | None = None
+    """use only so many labelled pictures of each class; unset: all"""
+    steps: int = 500
+    """optimiser steps"""
+    batch: int = 32
+    """pictures per optimiser step"""
+    lr: float | None = None
+    """learning rate at a batch of 256; unset: the protocol's"""
+    layer_decay: float | None = None
+    """each layer's learning rate as a fraction of the next one's; unset: the protocol's"""
+    flip: float | None = None
+    """probability of a left-right flip; set 0 where left and right matter, as in text; unset: the protocol's"""
+    drop_path: float = 0.0
+    """stochastic depth of the encoder"""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """arithmetic of the forward and backward pass"""
+    device: str | None = None
+    """cuda, mps or cpu; unset: the best there is"""
+    seed: int = 0
+    """of the split, the labelled subset, the weights and every random choice"""
+    out: Path | None = None
+    """the run folder; unset: the next free runs/finetune-NNN"""
+
+    def run(self, resume: bool = False) -> Events[Path]:
+        _choose.positive(steps=self.steps, batch=self.batch, lr=self.lr, labels_per_class=self.labels_per_class)
+        data = _choose.known_source(self.data)
+        device = _choose.device(self.device)
+
+        from ..data.source import open_split
+        from ..data.split import few
+        from ..encoder import Encoder
+
+        loaded = None if self.encoder is None else Encoder.load(self.encoder, channels=self.channels)
+        size = self.size or (loaded.size if loaded else None) or _choose.side(data, device)
+        split = yield from open_split(data, size=size, seed=self.seed)
+        if self.labels_per_class is not None:
+            split = type(split)(few(split.train, self.labels_per_class, self.seed), split.test)
+        encoder = _choose.encoder(
+            self.encoder, self.model, size=size, channels=self.channels, drop_path=self.drop_path, seed=self.seed
+        )
+
+        protocol = self.protocol()
+        run = open_run(self.out, "finetune", resume=resume)
+        with run.locked():
+            begin(run, self, {"device": device, "size": size, "train": len(split.train), "test": len(split.test)})
+            fitted, result = yield from protocol.fit(
+                encoder, split, size=size, device=device, seed=self.seed, run=run, precision=self.precision
+            )
+            result.save(run.results)
+            yield Measured(result.name, result.numbers)
+            save_classifier(fitted, split.train.classes, run.path / "classifier")
+            yield Saved("classifier", str(run.path / "classifier"))
+
+            from ..report import write
+
+            yield Saved("report", str(write(run.path)))
+        if len(split.test) < 100:
+            yield Warned(f"only {len(split.test)} test pictures: the accuracy is a rough estimate")
+        return run.path
+
+    def protocol(self):
+        """The evaluation protocol with this recipe's settings in place of its own."""
+        from .. import spec
+        from ..evaluations import Evaluation
+
+        wanted = {"lr": self.lr, "layer_decay": self.layer_decay, "flip": self.flip}
+        given = {key: value for key, value in wanted.items() if value is not None}
+        return spec.build("evaluations", "finetune", Evaluation, steps=self.steps, batch=self.batch, **given)
+
+
+def save_classifier(method, classes: tuple[str, ...], folder: Path) -> None:
+    """Writes a trained classifier as one timm checkpoint, with the class names beside it.
+
+    ``timm.create_model(NAME, num_classes=K, checkpoint_path=folder / "model.safetensors")`` reads it; name and
+    settings stand in ``config.json``.
+    """
+    method.encoder.save(folder, head=method.head, classes=classes)

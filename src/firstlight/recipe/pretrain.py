@@ -1,0 +1,151 @@
+"""Pre-train an encoder on pictures drawn from a formula, or on unlabelled pictures of your own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .. import spec
+from ..errors import InputError
+from ..events import Events, Note, Saved
+from . import Recipe, _choose, begin, open_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Recipe):
+    """Pre-train an encoder on pictures drawn from a formula, or on unlabelled pictures of your own.
+
+    The default, `classify` on `fractal`, is formula-driven supervised learning: no photograph, no label, no download.
+    """
+
+    data: str = "fractal"
+    """a formula ('fractal', 'fractal(points=50000)'), a folder of pictures, a .csv list, or 'digits'"""
+    method: str = "classify"
+    """what to learn: 'classify' (the formula's categories), 'simclr(temperature=0.2)', 'mae', 'dino', ..."""
+    model: str = "resnet18"
+    """any timm model, with settings where it takes them: 'vit_tiny_patch16_224(patch_size=4)'"""
+    size: int = 224
+    """side of the pictures in pixels"""
+    channels: Literal[1, 3] = 3
+    """grey or colour input"""
+    categories: int = 1000
+    """formula: how many classes to draw"""
+    instances: int = 1000
+    """formula: how many pictures a class has"""
+    steps: int = 10_000
+    """optimiser steps"""
+    batch: int = 256
+    """pictures per optimiser step, over all processes and accumulated parts"""
+    lr: float | None = None
+    """learning rate at a batch of 256, scaled linearly with the batch; unset: the method's own"""
+    weight_decay: float | None = None
+    """unset: the method's own"""
+    optimizer: Literal["adamw", "sgd", "lars"] | None = None
+    """unset: the method's own"""
+    warmup: float | None = None
+    """fraction of the steps over which the learning rate rises; unset: the method's own"""
+    drop_path: float = 0.0
+    """stochastic depth of the encoder"""
+    accumulate: int = 1
+    """split each batch into this many parts, to fit into memory"""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """arithmetic of the forward and backward pass; auto: the fastest that this device really has"""
+    compile: bool = False
+    """compile the training step with torch.compile"""
+    device: str | None = None
+    """cuda, mps or cpu; unset: the best there is"""
+    init: Path | None = None
+    """start from this run, encoder folder or checkpoint file, and not from random weights"""
+    probe: str | None = None
+    """labelled pictures for a k-NN accuracy during training: a folder of class folders or 'digits'"""
+    probe_every: int = 500
+    """steps between two looks at the probe"""
+    save_every: int | None = None
+    """steps between two checkpoints; unset: about every five minutes"""
+    seed: int = 0
+    """of the pictures, the weights and every random choice"""
+    out: Path | None = None
+    """the run folder; unset: the next free runs/pretrain-NNN"""
+
+    def run(self, resume: bool = False) -> Events[Path]:
+        _choose.positive(steps=self.steps, batch=self.batch, lr=self.lr, size=self.size, accumulate=self.accumulate)
+        data = self.data if _choose.is_formula(self.data) else _choose.known_source(self.data)
+        if _choose.needs_labels(self.method) and not _choose.is_formula(data):
+            raise InputError(
+                f"method {self.method!r} learns from labels; to train on the labels of {data!r} use "
+                f"'firstlight finetune', or choose a method that needs none: {', '.join(_unsupervised())}"
+            )
+        device = _choose.device(self.device)
+
+        from .. import ranks
+
+        with ranks.joined(device):
+            return (yield from self._train(data, device, resume))
+
+    def _train(self, data: str, device: str, resume: bool) -> Events[Path]:
+        from .. import ranks
+        from ..train import train
+        from ..views.batches import Batches
+
+        pictures = yield from _choose.source(
+            data, size=self.size, categories=self.categories, instances=self.instances, seed=self.seed
+        )
+        encoder = _choose.encoder(
+            self.init, self.model, size=self.size, channels=self.channels, drop_path=self.drop_path, seed=self.seed
+        )
+        labels = len(pictures.classes) if _choose.needs_labels(self.method) else 0
+        method = _choose.method(self.method, encoder, labels)
+        setup = self._setup(method.optimisation, device)
+        batches = Batches(
+            pictures, method.views, size=self.size, batch=self.batch, seed=self.seed, channels=self.channels,
+            device=device, mean=encoder.mean, std=encoder.std, multiple=encoder.patch or 1, parts=self.accumulate,
+        )  # fmt: skip
+        probe = yield from self._probe(device)
+
+        run = open_run(self.out, "pretrain", resume=resume)
+        with run.locked():
+            if ranks.rank() == 0:
+                begin(run, self, {"device": device, "pictures": len(pictures), "optimisation": vars(setup.optimisation)})
+                _keep_sheet(run, pictures)
+            yield from train(method, batches, setup, run, probe)
+            if ranks.rank() == 0:
+                encoder.save(run.encoder)
+                yield Saved("encoder", str(run.encoder))
+        return run.path
+
+    def _setup(self, base: Any, device: str) -> Any:
+        from ..train import Setup
+
+        optimisation = _choose.optimisation(
+            base, lr=self.lr, weight_decay=self.weight_decay, optimizer=self.optimizer, warmup=self.warmup
+        )
+        return Setup(
+            steps=self.steps, batch=self.batch, optimisation=optimisation, seed=self.seed, device=device,
+            precision=self.precision, accumulate=self.accumulate, compile=self.compile, save_every=self.save_every,
+            probe_every=self.probe_every if self.probe else None, task=f"pretrain {self.method}",
+        )  # fmt: skip
+
+    def _probe(self, device: str) -> Events[Any]:
+        if self.probe is None:
+            return None
+        from ..data.source import open_split
+        from ..train.probe import Probe
+
+        split = yield from open_split(_choose.known_source(self.probe), size=self.size, seed=self.seed)
+        yield Note(f"probe: {len(split.train)} pictures to look up, {len(split.test)} to recognise")
+        return Probe(split, size=self.size, device=device)
+
+
+def _unsupervised() -> list[str]:
+    return [name for name in spec.names("methods") if not _choose.needs_labels(name)]
+
+
+def _keep_sheet(run: Any, pictures: Any) -> None:
+    """Keeps a few of the pictures in the run folder, for the report."""
+    from ..evaluations import Result
+    from ..report.figures import sheet
+    from .render import first_of_each
+
+    numbers = first_of_each(pictures, classes=8, members=6)
+    figure = sheet(pictures.read(numbers), columns=6, captions=None)
+    figure["title"] = "One row a class, one column a picture" if len(pictures.classes) > 1 else "The first pictures"
+    Result("pictures", "What it was trained on", figures=[figure]).save(run.results)
