@@ -26,6 +26,14 @@ class LockedError(FirstlightError):
     """Another process is using this run folder."""
 
 
+class Stopped(FirstlightError):
+    """A signal asked the training to stop; what was learned so far is saved. Exits as the signal would have."""
+
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> InputError:
     """Builds the error for a name that is not one of ``allowed``, with the nearest matches first."""
     allowed = sorted(allowed)

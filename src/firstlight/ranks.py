@@ -1,7 +1,7 @@
 """One process, torchrun or SLURM: who am I, how many are we, and sums that gradients can pass through."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -39,6 +39,8 @@ def joined(device: str) -> Iterator[None]:
     env.setdefault("LOCAL_RANK", env.get("SLURM_LOCALID", "0"))
     env.setdefault("MASTER_ADDR", env.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"))
     env.setdefault("MASTER_PORT", "29500")
+    if device.startswith("cuda"):
+        torch.cuda.set_device(int(env["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield
@@ -64,6 +66,14 @@ def mean(x: Tensor) -> Tensor:
     x = x.clone()
     dist.all_reduce(x)
     return x / world()
+
+
+@torch.no_grad()
+def spread(tensors: Iterable[Tensor]) -> None:
+    """Gives every rank rank 0's values, in place."""
+    if world() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
 
 
 def barrier() -> None:

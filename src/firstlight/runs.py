@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Run:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self._log: Any = None
+        self._lost = False
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -85,16 +87,19 @@ class Run:
                 self._log = None
 
     def log(self, event: Event) -> None:
-        """Appends an event to ``events.jsonl``. Bars are not kept. A full disk loses the line, not the run."""
+        """Appends an event to ``events.jsonl``. Bars are not kept. A full disk loses lines, with one warning, not the run."""
         if isinstance(event, Progress):
             return
         if self._log is None:
             path = self.path / "events.jsonl"
             _drop_partial_line(path)
-            self._log = open(path, "a", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 kept open
-        with contextlib.suppress(OSError):
-            self._log.write(json.dumps(event.record()) + "\n")
-            self._log.flush()
+            self._log = open(path, "ab", buffering=0)  # noqa: SIM115 kept open
+        try:
+            self._log.write(json.dumps(event.record()).encode() + b"\n")
+        except OSError as error:
+            if not self._lost:
+                warnings.warn(f"events are being lost: cannot write {self._log.name}: {error.strerror}", stacklevel=2)
+            self._lost = True
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file in one piece."""
@@ -151,7 +156,7 @@ def read_json(path: Path) -> Any:
 
 
 def _drop_partial_line(path: Path) -> None:
-    if path.exists():
+    if path.is_file():
         content = path.read_bytes()
         if content and not content.endswith(b"\n"):
             os.truncate(path, content.rfind(b"\n") + 1)

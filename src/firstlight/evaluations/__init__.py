@@ -8,6 +8,7 @@ from typing import Any
 from ..data import Split
 from ..encoder import Encoder
 from ..events import Events
+from ..runs import write_whole
 
 __all__ = ["Evaluation", "Result", "Split"]
 
@@ -28,6 +29,8 @@ class Result:
             ``matrix``: ``labels``, ``values [truth][guess]``, ``rows``, ``columns`` (axis titles);
             ``pictures``: ``columns: int``, ``pictures: [{"png": base64, "caption": str}]``.
         settings: what was used, so that it can be repeated.
+        predictions: the class guessed for each test picture, a position in its set's ``classes``.
+        truth: the class of each test picture, so that two results on the same pictures can be compared in pairs.
     """
 
     name: str
@@ -37,14 +40,23 @@ class Result:
     tables: list[dict[str, Any]] = field(default_factory=list)
     figures: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    predictions: list[int] = field(default_factory=list)
+    truth: list[int] = field(default_factory=list)
+
+    def correct(self) -> list[bool]:
+        """Which test pictures were right, in their set's order."""
+        return [guess == truth for guess, truth in zip(self.predictions, self.truth)]
 
     def save(self, folder: Path) -> Path:
-        """Writes ``folder/NAME.json`` in one piece and returns its path."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Writes ``folder/NAME.json`` in one piece and returns its path.
+
+        Raises:
+            DiskError: if the disk refuses.
+        """
         path = folder / f"{self.name}.json"
-        fresh = path.with_suffix(".json.new")
-        fresh.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), encoding="utf-8")
-        fresh.replace(path)
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        # a file name that is not Unicode reaches class names as lone surrogates, which only this handler can write
+        write_whole(path, text.encode("utf-8", "backslashreplace"))
         return path
 
 

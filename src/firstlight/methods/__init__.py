@@ -28,6 +28,8 @@ class Optimisation:
     """AdamW's"""
     momentum: float = 0.9
     """SGD's and LARS's"""
+    lars: Literal["mocov3", "simclr", "swav"] = "mocov3"
+    """which of the three published LARS rules; "swav" also decays and adapts biases and other 1-D weights"""
     clip: float | None = None
     """the largest gradient norm"""
     clip_each: bool = False

@@ -16,10 +16,10 @@ from typing import Any
 
 from .. import spec
 from ..errors import CorruptError, InputError
-from ..events import Events
+from ..events import Events, Value, Warned
 from ..runs import Run, read_json
 
-__all__ = ["Recipe", "begin", "load", "open_run"]
+__all__ = ["Recipe", "begin", "load", "logged", "open_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,23 @@ def begin(run: Run, recipe: Recipe, derived: dict[str, Any]) -> None:
             "machine": machine(),
         },
     )
+
+
+def logged(run: Run, events: Events[Value]) -> Events[Value]:
+    """Passes events on after writing them to the run's ``events.jsonl``; what ends the run early is noted there."""
+    try:
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            run.log(event)
+            yield event
+    except BaseException as reason:
+        run.log(Warned(f"stopped: {type(reason).__name__} {reason}".strip()))
+        raise
+    finally:
+        events.close()
 
 
 def load(path: str | Path) -> Recipe:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import spec
-from ..errors import InputError
+from ..errors import InputError, unknown
 from ..events import Events
 
 if TYPE_CHECKING:

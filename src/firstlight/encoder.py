@@ -1,0 +1,305 @@
+"""The encoder: any timm classification model without its classifier, and the only file that knows timm's internals.
+
+Wightman, PyTorch Image Models. https://github.com/huggingface/pytorch-image-models
+"""
+
+import fnmatch
+import hashlib
+import json
+import math
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import safetensors.torch
+import timm
+import torch
+from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
+from timm.models.vision_transformer import VisionTransformer
+from timm.models.xcit import Xcit
+from torch import Tensor, nn
+
+from . import __version__
+from .errors import CorruptError, InputError, unknown
+from .runs import read_json, write_whole
+from .spec import Spec
+from .weights import read_safetensors, read_weights
+
+__all__ = ["Encoder", "load_weights", "names", "read_weights"]
+
+FORMAT = 1
+RESERVED = {
+    "in_chans": "say channels=",
+    "num_classes": "an encoder has no classifier",
+    "features_only": "see Encoder.maps",
+    **dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"), "nothing is downloaded"),
+    **dict.fromkeys(("checkpoint_path", "pretrained_model_args"), "read a file with load_weights"),
+}
+LAST = 99999  # timm's mark in a group matcher for what follows the last block
+
+
+class Encoder(nn.Module):
+    """A timm model that turns pictures into features. Its initial weights depend on torch's global seed alone.
+
+    Args:
+        model: a timm name, or a call with timm's settings: ``vit_tiny_patch16_224(patch_size=4)``. An ``img_size``
+            in it wins over ``size``.
+        size: the side of the pictures in pixels. Convolutional models, Vision Transformers, XCiT and Swin take other
+            sizes in ``forward`` too (``any_size``); it then only decides how many positions are learned.
+        channels: 1 or 3.
+        drop_path: the probability, 0 to below 1, with which the last block is skipped in training (stochastic depth).
+
+    Attributes:
+        model: the timm name with its settings, without size and channels.
+        size, channels: as above.
+        width: the number of pooled features.
+        patch: the side in pixels of one token, or None where tokens are not patches (convolutional, Swin).
+        patches: the number of patches in a picture of side ``size``, or None.
+        prefix: how many tokens come before those of the patches (class, distillation, registers).
+        multiple: the sides of pictures must be multiples of this.
+        any_size: whether ``forward`` takes pictures of another size than ``size``.
+        maskable: whether ``tokens`` takes ``keep``.
+        mean, std: what pictures in 0..1 are normalised with before ``forward``; one number, or one per channel.
+        net: the timm model.
+
+    Raises:
+        InputError: for an unknown model or setting, a size that the model cannot take, or a model without pooled
+            features.
+    """
+
+    net: Any
+
+    def __init__(self, model: str | Spec, *, size: int = 224, channels: int = 3, drop_path: float = 0.0):
+        super().__init__()
+        spec = _understood(model)
+        settings = dict(spec.settings)
+        self.model = str(Spec(spec.name, {k: v for k, v in settings.items() if k != "img_size"}))
+        self.size = _side(settings.get("img_size", size))
+        self.channels = channels
+        _check_numbers(self.model, self.size, channels, drop_path)
+
+        self.net, self.arguments = _build(spec.name, settings, self.size, channels, drop_path)
+        self.multiple = _multiple(self.net)
+        self.any_size = _takes_any_size(self.net)
+        self.maskable = isinstance(self.net, VisionTransformer)
+        self.prefix: int = getattr(self.net, "num_prefix_tokens", 0)
+        self.mean: float | tuple[float, ...] = 0.5
+        self.std: float | tuple[float, ...] = 0.5
+        self.check_size(self.size)
+
+        pooled, tokens = self._tried()
+        self.width: int = pooled.shape[1]
+        grid = (self.size // self.multiple) ** 2
+        isotropic = self.multiple > 1 and tokens.shape[1] - self.prefix == grid
+        self.patch: int | None = self.multiple if isotropic else None
+        self.patches: int | None = grid if isotropic else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pooled features ``[B, width]`` of normalised pictures ``[B, channels, S, S]``."""
+        self._check(x)
+        return self.net(x)
+
+    def tokens(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Prefix and patch tokens ``[B, prefix + N, width]`` after the final norm, row by row over the picture.
+
+        Convolutional and hierarchical models give the positions of their last map (before what some of them, such as
+        MobileNetV3, still do to the pooled features).
+
+        Args:
+            x: normalised pictures ``[B, channels, S, S]``.
+            keep: int64 ``[B, K]``: the numbers of the patches to encode, in the order wanted. The others are never
+                computed. Positions are those in the whole picture. Vision Transformers only (``maskable``).
+        """
+        self._check(x)
+        if keep is None:
+            return self._flat(self.net.forward_features(x))
+        if not self.maskable:
+            raise InputError(f"{self.model!r} cannot encode some patches alone; choose a Vision Transformer (vit_, deit_)")
+        if keep.dtype != torch.int64 or keep.ndim != 2 or len(keep) != len(x):
+            raise InputError(f"keep must be int64 [{len(x)}, K], got {keep.dtype} {list(keep.shape)}")
+
+        everything = self.net._pos_embed(self.net.patch_embed(x))  # positions are added before any patch is left out
+        first, rest = everything[:, : self.prefix], everything[:, self.prefix :]
+        rest = rest.gather(1, keep[..., None].expand(-1, -1, rest.shape[-1]))
+
+        kept = self.net.norm_pre(torch.cat([first, rest], 1))
+        return self._flat(self.net.norm(self.net.blocks(kept)))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Feature maps ``[B, C, H, W]`` of every stage (convolutional, hierarchical) or block, first to last.
+
+        Raises:
+            InputError: if timm cannot give this model's.
+        """
+        self._check(x)
+        if not hasattr(self.net, "forward_intermediates"):
+            raise InputError(f"{self.model!r} gives no feature maps")
+        return list(self.net.forward_intermediates(x, intermediates_only=True))
+
+    @property
+    def layers(self) -> int:
+        """The number of the last layer: the final norm, and every head on top of the encoder."""
+        return self._order[1]
+
+    def layer_of(self, parameter_name: str) -> int:
+        """The depth of a parameter, for layer-wise learning rates: 0 for stem and embeddings, up to ``layers``.
+
+        Blocks count from 1. A name is as in ``named_parameters()``: ``net.blocks.0.norm1.weight``.
+
+        Raises:
+            InputError: if there is no such parameter, or timm does not say how the model's are ordered.
+        """
+        order, _ = self._order
+        if parameter_name not in order:
+            raise unknown("parameter of the encoder", parameter_name, order)
+        return order[parameter_name]
+
+    @property
+    def undecayed(self) -> set[str]:
+        """Names of parameters that take no weight decay by the model's own account (positions, class token, ...)."""
+        listed = getattr(self.net, "no_weight_decay", set)()
+        found = (name for name, _ in self.net.named_parameters() if any(fnmatch.fnmatch(name, p) for p in listed))
+        return {f"net.{name}" for name in found}
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes ``model.safetensors`` and ``config.json``, each in one piece, and returns the folder.
+
+        The weights are what ``timm.create_model(architecture, num_classes=0, **model_args, checkpoint_path=...)``
+        reads; ``architecture`` and ``model_args`` stand in ``config.json``.
+        """
+        folder = Path(folder)
+        weights = {name: value.detach().cpu().clone().contiguous() for name, value in self.net.state_dict().items()}
+        content = safetensors.torch.save(weights, metadata={"format": "pt"})
+        config = {
+            "format": FORMAT,
+            "firstlight": __version__,
+            "timm": timm.__version__,
+            "model": self.model,
+            "size": self.size,
+            "channels": self.channels,
+            "width": self.width,
+            "mean": self.mean,
+            "std": self.std,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "architecture": Spec.parse(self.model).name,
+            "num_classes": 0,
+            "num_features": self.width,
+            "model_args": self.arguments,
+            "pretrained_cfg": {
+                "input_size": [self.channels, self.size, self.size],
+                "mean": _per_channel(self.mean, self.channels),
+                "std": _per_channel(self.std, self.channels),
+                "num_classes": 0,
+            },
+        }
+        write_whole(folder / "model.safetensors", content)
+        write_whole(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+        return folder
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        model: str | None = None,
+        size: int | None = None,
+        channels: int | None = None,
+        drop_path: float = 0.0,
+    ) -> Self:
+        """Loads what ``save`` wrote, or another's checkpoint.
+
+        Args:
+            path: an encoder's folder, a run folder that contains ``encoder/``, or a weights file.
+            model: which model a weights file is for; not needed for folders.
+            size: another side of the pictures; learned positions are resampled (bicubic).
+            channels: 1 or 3; the first layer's weights are summed (3 to 1) or repeated and divided by 3 (1 to 3).
+            drop_path: as in the constructor; it is not part of what was saved.
+
+        Raises:
+            InputError: if there is no encoder, or the weights are another model's.
+            CorruptError: if the weights are not those that were written.
+        """
+        if model is not None:
+            encoder = cls(model, size=size or 224, channels=channels or 3, drop_path=drop_path)
+            load_weights(encoder, path)
+            return encoder
+        folder = _folder(Path(path))
+        config = _config(folder)
+        size, channels = size or config["size"], channels or config["channels"]
+        encoder = cls(_tuples(config["model"]), size=size, channels=channels, drop_path=drop_path)
+        encoder.mean, encoder.std = (_carried(config[key], channels) for key in ("mean", "std"))
+        _place(encoder, _verified(folder / "model.safetensors", config["sha256"]), str(folder))
+        return encoder
+
+    def check_size(self, side: int) -> None:
+        """Refuses pictures of a side that the model cannot take.
+
+        Raises:
+            InputError: naming the nearest side that it can.
+        """
+        if side % self.multiple:
+            raise _indivisible(self.model, side, self.multiple)
+        if side != self.size and not self.any_size:
+            raise InputError(f"{self.model!r} was built for pictures of size {self.size} and takes no other, got {side}")
+
+    def _check(self, x: Tensor) -> None:
+        if x.ndim != 4 or x.shape[1] != self.channels:
+            raise InputError(f"{self.model!r} takes pictures [B, {self.channels}, S, S], got {list(x.shape)}")
+        self.check_size(x.shape[2])
+        self.check_size(x.shape[3])
+
+    def _flat(self, features: Tensor) -> Tensor:
+        """A model's last features as tokens ``[B, N, C]``."""
+        if features.ndim == 4:
+            channels_last = str(getattr(self.net, "output_fmt", "NCHW")) == "NHWC"
+            return features.flatten(1, 2) if channels_last else features.flatten(2).transpose(1, 2)
+        if self.maskable and isinstance(self.net.norm, nn.Identity):
+            return self.net.fc_norm(features)  # models that pool by averaging keep their final norm behind the pooling
+        return features
+
+    @torch.no_grad()
+    def _tried(self) -> tuple[Tensor, Tensor]:
+        """Pooled features and tokens of one blank picture: whether the model works at this size, and how wide it is."""
+        self.net.eval()
+        blank = torch.zeros(1, self.channels, self.size, self.size)
+        try:
+            features = self.net.forward_features(blank)
+            pooled = self.net.forward_head(features, pre_logits=True)
+        except Exception as error:  # whatever a model raises when a picture is too small for it
+            raise InputError(f"{self.model!r} does not work on pictures of size {self.size}: {_line(error)}") from error
+        finally:
+            self.net.train()
+        if not isinstance(pooled, Tensor) or pooled.ndim != 2 or not isinstance(features, Tensor):
+            raise InputError(f"{self.model!r} gives no pooled features [B, width]; choose a classification model")
+        return pooled, self._flat(features)
+
+    @cached_property
+    def _order(self) -> tuple[dict[str, int], int]:
+        """Each parameter's layer, and the last layer's number, from timm's matcher of names."""
+        matcher = self.net.group_matcher(coarse=False) if hasattr(self.net, "group_matcher") else None
+        if not isinstance(matcher, dict):
+            raise InputError(f"timm does not say how the layers of {self.model!r} are ordered; set layer_decay=1")
+        places = {name: _place_in(matcher, name) for name, _ in self.net.named_parameters()}
+        ranks = {place: rank for rank, place in enumerate(sorted(set(places.values())))}
+        closing = max(ranks)[-1] in (LAST, math.inf)
+        return {f"net.{name}": ranks[place] for name, place in places.items()}, len(ranks) - closing
+
+
+def load_weights(encoder: Encoder, path: str | Path) -> list[str]:
+    """Loads another's checkpoint into an encoder and says what was changed on the way, one line each.
+
+    A classifier is left out. Learned positions and Swin's relative biases are resampled to the encoder's size, and
+    the first layer is adapted to its channels. Everything else must match in name and shape; if not, the encoder is
+    left as it was.
+
+    Raises:
+        InputError: listing the names that are missing, unexpected or of another shape.
+        CorruptError: if the file is damaged.
+    """
+    return _place(encoder, read_weights(path), str(path))
+
+
+def names(pattern: str = "*") -> list[str]:
+    """The names of timm's models that match a pattern such as ``vit_*``."""
+    return timm.list_models(pattern)

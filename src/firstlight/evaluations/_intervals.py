@@ -1,0 +1,132 @@
+"""How sure an accuracy is, and which of several contenders won: intervals over draws of the labels and test pictures.
+
+Two things would differ if a measurement were repeated: the few pictures that got labels (a *draw*), and the pictures
+that happened to be in the test set. With ``correct [D, N]``, one row for each draw and one column for each test
+picture, both spreads are estimated and added in quadrature::
+
+    half = sqrt((t * s_draws / sqrt(D)) ** 2  +  (1.96 * s_pictures / sqrt(N')) ** 2)
+
+* ``s_draws`` is the standard deviation of the D draws' accuracies and t is Student's quantile with D - 1 degrees of
+  freedom (4.30 for three draws): so few draws say little about their own spread.
+* ``s_pictures`` is the standard deviation over test pictures of each one's mean over the draws, by the normal
+  approximation. It is taken with a few imaginary pictures added, two right and two wrong (Agresti & Coull, The
+  American Statistician 1998), or for differences one tie and half a win for either side (Agresti & Min, Statistics in
+  Medicine 2005), and this part is centred where they move the mean. Without them the interval would have no width when
+  every picture is right, which no finite test can show. For a single draw this is the Agresti-Coull interval.
+
+Assumptions: draws are independent and made alike, test pictures are independent of each other and of the draws. The
+chance interplay of one draw with one picture is counted in both parts, so the interval is a little too wide rather
+than too narrow. With one draw only the second part exists: the interval then speaks about that one trained model.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.stats import t as student
+
+CONFIDENCE = 0.95
+_NORMAL = 1.959963984540054  # the normal distribution's quantile at 0.975
+
+
+def interval(correct: np.ndarray) -> tuple[float, float, float]:
+    """The mean of ``correct`` and its 95 % interval.
+
+    Args:
+        correct: bool, or numbers in 0..1, ``[draws, pictures]`` with at least one of each.
+
+    Returns:
+        mean, low and high, clipped to 0..1; ``low < high`` always, and the mean lies between them.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    mean, low, high = _combined(_table(correct), imaginary=((1.0, 2.0), (0.0, 2.0)))
+    return mean, max(0.0, low), min(1.0, high)
+
+
+def difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+    """By how much ``first`` is better than ``second``, and the 95 % interval of that.
+
+    Draws and pictures are paired: row d of both used the same labelled pictures, column n is the same test picture.
+    What is hard for both then cancels, which makes the interval narrower than those of the two means suggest.
+
+    Returns:
+        mean, low and high, clipped to -1..1.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    first, second = _table(first), _table(second)
+    if first.shape != second.shape:
+        raise ValueError(f"paired contenders need equal shapes [draws, pictures], got {first.shape}, {second.shape}")
+    mean, low, high = _combined(first - second, imaginary=((0.0, 1.0), (1.0, 0.5), (-1.0, 0.5)))
+    return mean, max(-1.0, low), min(1.0, high)
+
+
+def verdict(contenders: Mapping[str, np.ndarray]) -> str:
+    """Says which contender won and by how much. It is a tie where the difference's interval contains 0.
+
+    Args:
+        contenders: for each name, which test pictures were right in which draw, ``[draws, pictures]``, paired.
+
+    Raises:
+        ValueError: if there is none, or the shapes differ.
+    """
+    if not contenders:
+        raise ValueError("a verdict needs at least one contender")
+    ranked = sorted(contenders, key=lambda name: -float(np.mean(contenders[name])))
+    best = ranked[0]
+    draws, pictures = _table(contenders[best]).shape
+    if len(ranked) == 1:
+        mean, low, high = interval(contenders[best])
+        text = f"{best} got {100 * mean:.1f} % right (95 % interval {100 * low:.1f} to {100 * high:.1f})"
+    else:
+        text = _ranking(best, {name: difference(contenders[best], contenders[name]) for name in ranked[1:]}, contenders)
+    if draws == 1:
+        return text + ". This was one draw of the labelled pictures: another draw may change the order."
+    return text + f", over {draws} draws of the labelled pictures and {pictures} test pictures."
+
+
+def _ranking(best: str, gaps: dict[str, tuple[float, float, float]], contenders: Mapping[str, np.ndarray]) -> str:
+    tied = [name for name, (_, low, _) in gaps.items() if low <= 0]
+    beaten = [f"{_points(gap)} more than {name} ({_range(gap)})" for name, gap in gaps.items() if name not in tied]
+    score = f"{100 * np.mean(contenders[best]):.1f} % right"
+    if not tied:
+        return f"{best} won with {score}: {_listed(beaten)}"
+    ties = _listed([f"{_points(gaps[name])} ahead of {name} ({_range(gaps[name])})" for name in tied])
+    text = f"No clear winner: {_listed([best, *tied])} tie. {best} has {score}, only {ties}"
+    return f"{text}; it beats the rest with {_listed(beaten)}" if beaten else text
+
+
+def _combined(values: np.ndarray, imaginary: tuple[tuple[float, float], ...]) -> tuple[float, float, float]:
+    """Mean, low and high of ``values [D, N]``, with (value, how many) imaginary pictures in the second part."""
+    draws, pictures = values.shape
+    each = values.mean(0)
+    added, weights = np.array(imaginary).T
+    number = pictures + weights.sum()
+    centre = (each.sum() + weights @ added) / number
+    variance = (((each - centre) ** 2).sum() + weights @ (added - centre) ** 2) / number
+    half = _NORMAL * np.sqrt(variance / number)
+    if draws > 1:
+        spread = student.ppf(0.5 + CONFIDENCE / 2, draws - 1) * values.mean(1).std(ddof=1) / np.sqrt(draws)
+        half = np.hypot(half, spread)
+    return float(values.mean()), float(centre - half), float(centre + half)
+
+
+def _table(correct: np.ndarray) -> np.ndarray:
+    table = np.asarray(correct, dtype=np.float64)
+    if table.ndim != 2 or 0 in table.shape:
+        raise ValueError(f"expected [draws, pictures] with at least one of each, got shape {table.shape}")
+    return table
+
+
+def _points(gap: tuple[float, float, float]) -> str:
+    return f"{100 * gap[0]:.1f} points"
+
+
+def _range(gap: tuple[float, float, float]) -> str:
+    return f"95 % interval {100 * gap[1]:.1f} to {100 * gap[2]:.1f}"
+
+
+def _listed(items: list[str]) -> str:
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

@@ -1,0 +1,63 @@
+"""Supervised classification: which formula drew the picture, or which of your classes it shows.
+
+Formula-driven supervised learning: Kataoka et al., ACCV 2020. https://arxiv.org/abs/2101.08515
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..encoder import Encoder
+from ..errors import InputError
+from ..views import Batch, View
+from ..views.mix import mix
+from . import Method, Optimisation
+
+
+class Classify(Method):
+    """Predicts each picture's label with one linear layer on the pooled features.
+
+    Random crops, no flips: neither the published formula recipes nor digits and letters are flip-invariant. A recipe
+    for photographs may declare other views.
+
+    Args:
+        encoder: any encoder.
+        categories: the number of classes.
+        smoothing: the share of each target spread evenly over all classes.
+        mixup: the Beta distribution's parameter for blending pictures; 0 switches it off.
+        cutmix: the same for pasting rectangles. With both, each sample or batch gets one of the two.
+    """
+
+    views = (View(flip=0.0),)
+    optimisation = Optimisation(lr=1e-3, warmup=0.05, weight_decay=0.05)
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        categories: int = 1000,
+        smoothing: float = 0.1,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.width, categories)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        self.mixing = {"mixup": mixup, "cutmix": cutmix, "categories": categories, "smoothing": smoothing}
+
+    def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
+        if (batch.label < 0).any():
+            raise InputError("classify needs a label for every picture, and some have none; leave those out")
+        pictures, targets = mix(batch.views[0], batch.label, batch.key, **self.mixing)
+
+        logits = self.predict(pictures)
+        loss = F.cross_entropy(logits, targets)
+
+        # Of a mixed picture, the label that weighs more counts as right.
+        accuracy = (logits.argmax(1) == targets.argmax(1)).float().mean()
+        return {"loss": loss, "accuracy": accuracy}
+
+    def predict(self, pictures: Tensor) -> Tensor:
+        """Logits ``[B, categories]`` of pictures ``[B, C, S, S]``."""
+        return self.head(self.encoder(pictures))

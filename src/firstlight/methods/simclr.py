@@ -1,0 +1,55 @@
+"""SimCLR: pull two views of a picture together, push all other pictures away.
+
+Chen et al., ICML 2020. https://arxiv.org/abs/2002.05709
+"""
+
+import torch
+from torch import Tensor
+
+from ..encoder import Encoder
+from ..errors import InputError
+from ..parts.heads import projector
+from ..parts.losses import nt_xent, spread
+from ..views import PAIR, Batch
+from . import Method, Optimisation
+
+
+class SimCLR(Method):
+    """Contrasts the projections of two views of each picture over the batch of all ranks.
+
+    Both views go through the network in one pass, as published, so that batch norm cannot tell them apart. The loss
+    is the mean over the 2N rows (the paper's equation). Gradient accumulation contrasts within one micro-batch only.
+
+    Args:
+        encoder: any encoder.
+        hidden: width of the head's hidden layers; None is the encoder's width, as published.
+        dim: width of the projections.
+        layers: linear layers of the head: 2 in the paper, 3 in SimCLR v2.
+        temperature: 0.1 for ImageNet; 0.5 for CIFAR and other small sets.
+    """
+
+    views = PAIR
+    optimisation = Optimisation("lars", lr=0.3, warmup=0.1, weight_decay=1e-6, momentum=0.9)
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        hidden: int | None = None,
+        dim: int = 128,
+        layers: int = 2,
+        temperature: float = 0.1,
+    ):
+        super().__init__()
+        if temperature <= 0 or layers < 1:
+            raise InputError(f"simclr needs temperature > 0 and layers >= 1, got {temperature} and {layers}")
+        self.encoder = encoder
+        self.head = projector(encoder.width, hidden or encoder.width, dim, layers)
+        self.temperature = temperature
+
+    def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
+        features = self.encoder(torch.cat(batch.views))
+        a, b = self.head(features).chunk(2)
+
+        loss = nt_xent(a, b, self.temperature)
+        return {"loss": loss, "feature_std": spread(features)}

@@ -1,0 +1,57 @@
+"""Small networks between an encoder and a loss; they are thrown away after training."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def projector(width: int, hidden: int, dim: int, layers: int = 2) -> nn.Sequential:
+    """SimCLR's projection: ``layers - 1`` times (Linear, batch norm, ReLU), then Linear and batch norm.
+
+    Chen et al., ICML 2020. https://arxiv.org/abs/2002.05709
+
+    No linear layer has a bias: the batch norm after it would cancel it. The last batch norm scales but does not
+    shift, as published.
+
+    Args:
+        width: of the features that come in.
+        hidden: of the layers between.
+        dim: of the projections that come out.
+        layers: the number of linear layers; 2 in the first paper, 3 in the second.
+    """
+    steps: list[nn.Module] = []
+    for entry in [width, *[hidden] * (layers - 2)][: layers - 1]:
+        steps += [nn.Linear(entry, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
+    last = nn.BatchNorm1d(dim)
+    last.bias.requires_grad_(False)  # zero, and stays so
+    return nn.Sequential(*steps, nn.Linear(hidden if layers > 1 else width, dim, bias=False), last)
+
+
+class PrototypeHead(nn.Module):
+    """DINO's head: three layers to a narrow bottleneck, then the cosine with each of many learned directions.
+
+    Caron et al., ICCV 2021. https://arxiv.org/abs/2104.14294
+
+    The published last layer is weight-normalised with its gain frozen at 1, which is a linear layer whose rows are
+    normalised: written so, it copies and saves like any other.
+
+    Args:
+        width: of the features that come in.
+        hidden: of the two layers between.
+        bottleneck: the width in which directions are compared.
+        prototypes: the number of directions.
+    """
+
+    def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
+        )
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        self.last = nn.Linear(bottleneck, prototypes, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Cosines with the prototypes, ``[B, prototypes]``, of ``features [B, width]``."""
+        return F.linear(F.normalize(self.layers(features), dim=-1), F.normalize(self.last.weight, dim=-1))

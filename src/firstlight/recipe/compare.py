@@ -1,0 +1,230 @@
+"""For this small set of pictures, which road is best? One table with intervals, one report, one exported model."""
+
+import contextlib
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from .. import spec
+from ..errors import InputError
+from ..events import Events, Measured, Note, Saved, Warned
+from ..runs import Run, read_json
+from . import Recipe, _choose, _plan, begin, logged, open_run
+
+if TYPE_CHECKING:
+    from ..data import Split
+    from ..evaluations import Result
+
+FIXED = ("svm", "scratch")  # the contenders that are neither a formula nor a method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Recipe):
+    """For this small set of pictures, which road is best? One table with intervals, one report, one exported model.
+
+    Every contender sees the same draws of the labelled set and the same test pictures, which nothing is tuned on.
+    """
+
+    data: tyro.conf.Positional[str]
+    """a folder with train/CLASS and test/CLASS, or with one folder a class (split by content), a .csv list, 'digits'"""
+    contenders: tuple[str, ...] = ("svm", "scratch", "fractal")
+    """svm (kernel SVM on pixels), scratch, formulas to pre-train on ('fractal'), and methods to pre-train with on the
+    training pictures without their labels ('simclr')"""
+    labels_per_class: int | None = None
+    """use only so many labelled pictures of each class; unset: all"""
+    seeds: int = 3
+    """how many draws of the labelled set (and of every random choice)"""
+    budget: float = 10.0
+    """minutes for everything; the numbers of steps are worked out from this and from the speed measured here"""
+    model: str = "resnet10t"
+    """any timm model"""
+    size: int | None = None
+    """side of the pictures in pixels; unset: worked out from the pictures"""
+    channels: Literal[1, 3] = 3
+    """grey or colour input"""
+    flip: float | None = None
+    """probability of a left-right flip in fine-tuning; 0 where left and right matter, as in text; unset: 0.5"""
+    categories: int = 100
+    """formula: how many classes to pre-train on"""
+    pretrain_batch: int = 128
+    """pictures per step of pre-training"""
+    finetune_batch: int = 32
+    """pictures per step of training from scratch and of fine-tuning"""
+    pretrain_steps: int | None = None
+    """unset: what the budget allows"""
+    finetune_steps: int | None = None
+    """unset: what the budget allows, at most 200 or 30 passes over the labelled pictures"""
+    device: str | None = None
+    """cuda, mps or cpu; unset: the best there is"""
+    seed: int = 0
+    """the first draw's; the others follow"""
+    out: Path | None = None
+    """the run folder; unset: the next free runs/compare-NNN"""
+
+    def run(self, resume: bool = False) -> Events[Path]:
+        self._check()
+        data, device = _choose.known_source(self.data), _choose.device(self.device)
+        from ..data.source import open_split
+
+        size = self.size or _choose.side(data, device)
+        split = yield from open_split(data, size=size, seed=self.seed)
+        labelled = self._draws(split)
+        run = open_run(self.out, self.command(), resume=resume)
+        with run.locked():
+            plan = read_json(run.path / "recipe.json")["derived"] if resume and _begun(run) else None
+            if plan is None:
+                plan = yield from _plan.make(self, split, labelled, size=size, device=device)
+                begin(run, self, plan)
+            try:
+                yield from logged(run, self._compete(run, plan, split, labelled))
+            finally:
+                path = _write_report(run)
+            yield Saved("report", str(path))
+        return run.path
+
+    def _check(self) -> None:
+        _choose.positive(
+            seeds=self.seeds, budget=self.budget, labels_per_class=self.labels_per_class, size=self.size,
+            pretrain_steps=self.pretrain_steps, finetune_steps=self.finetune_steps, categories=self.categories,
+            pretrain_batch=self.pretrain_batch, finetune_batch=self.finetune_batch,
+        )  # fmt: skip
+        if not self.contenders or len(set(self.contenders)) < len(self.contenders):
+            raise InputError(f"contenders must be one or more different ones, got {self.contenders}")
+        for text in self.contenders:
+            if text in FIXED or spec.Spec.parse(text).name in spec.names("formulas"):
+                continue
+            if spec.Spec.parse(text).name not in spec.names("methods") or _choose.needs_labels(text):
+                allowed = [*FIXED, *spec.names("formulas")]
+                allowed += [name for name in spec.names("methods") if not _choose.needs_labels(name)]
+                raise _choose.unknown("contender", text, allowed)
+
+    def _draws(self, split: "Split") -> "list[Split]":
+        """The labelled set of each draw, with the test set they share."""
+        from ..data.split import few
+
+        if self.labels_per_class is None:
+            return [split] * self.seeds
+        draws = range(self.seed, self.seed + self.seeds)
+        return [type(split)(few(split.train, self.labels_per_class, seed), split.test) for seed in draws]
+
+    def _compete(self, run: Run, plan: dict[str, Any], split: "Split", labelled: "list[Split]") -> Events[None]:
+        """Every contender on every draw; what a stopped run had finished is not done again."""
+        outcomes: dict[str, list[Result]] = {}
+        for contender in self.contenders:
+            encoder = None
+            if contender not in FIXED:
+                encoder = yield from self._pretrain(run, plan, contender)
+            outcomes[contender] = []
+            for draw, pictures in enumerate(labelled):
+                part = run.part(f"{_folder(contender)}-draw{draw}")
+                result = yield from _once(part, self._measure(part, plan, contender, encoder, pictures, draw))
+                outcomes[contender].append(result)
+                yield Measured(f"{contender}, draw {draw + 1}", {"accuracy": result.numbers["accuracy"]})
+        from ._verdict import conclude
+
+        result = conclude(outcomes, split.test, plan, self.seeds)
+        result.save(run.results)
+        yield Measured("compare", result.numbers)
+        yield from self._keep_models(run, outcomes)
+        for line in table(result):
+            yield Note(line)
+
+    def _pretrain(self, run: Run, plan: dict[str, Any], contender: str) -> Events[Path]:
+        """Pre-trains one encoder in a run of its own inside this one."""
+        from .pretrain import Pretrain
+
+        formula = spec.Spec.parse(contender).name in spec.names("formulas")
+        folder = run.path / f"pretrain-{_folder(contender)}"
+        if (folder / "encoder" / "model.safetensors").exists():
+            return folder
+        begun = time.monotonic()
+        recipe = Pretrain(
+            data=contender if formula else self.data, method="classify" if formula else contender, model=self.model,
+            size=plan["size"], channels=self.channels, categories=self.categories, steps=plan["pretrain_steps"],
+            batch=self.pretrain_batch, precision=plan["precision"], device=plan["device"], seed=self.seed, out=folder,
+        )  # fmt: skip
+        yield from recipe.run(resume=folder.exists())
+        Run(folder).write_json("seconds.json", time.monotonic() - begun)
+        return folder
+
+    def _measure(
+        self, part: Run, plan: dict[str, Any], contender: str, pretrained: Path | None, split: "Split", draw: int
+    ) -> "Events[Result]":
+        from ..evaluations import Evaluation
+
+        seed, size, device = self.seed + draw, plan["size"], plan["device"]
+        if contender == "svm":
+            protocol = spec.build("evaluations", "svm", Evaluation)
+            return (yield from protocol.run(None, split, size=size, device=device, seed=seed))
+        encoder = _choose.encoder(
+            pretrained, self.model, size=size, channels=self.channels, drop_path=0.0, seed=seed
+        )
+        given = {} if self.flip is None else {"flip": self.flip}
+        protocol = spec.build(
+            "evaluations", "finetune", Evaluation, steps=plan["finetune_steps"], batch=plan["finetune_batch"],
+            precision=plan["precision"], **given,
+        )  # fmt: skip
+        method, result = yield from protocol.fit(
+            encoder, split, size=size, device=device, seed=seed, run=part, task=f"{contender}, draw {draw + 1}"
+        )
+        if draw == 0:
+            method.encoder.save(part.path / "classifier", head=method.head, classes=split.train.classes)
+        return result
+
+    def _keep_models(self, run: Run, outcomes: "dict[str, list[Result]]") -> Events[None]:
+        """Puts the pre-trained encoder and the best network (of the first draw) where export looks for them."""
+        networks = [name for name in outcomes if name != "svm"]
+        pretrained = [run.path / f"pretrain-{_folder(name)}" / "encoder" for name in networks if name not in FIXED]
+        best = max(networks, key=lambda name: _mean(outcomes[name]), default=None)
+        for what, source in (
+            ("encoder", pretrained[0] if pretrained else None),
+            ("classifier", run.path / f"{_folder(best)}-draw0" / "classifier" if best else None),
+        ):
+            if source is not None and not (run.path / what).exists():
+                shutil.copytree(source, run.path / what)
+                yield Saved(what, str(run.path / what))
+
+
+def table(result: "Result") -> list[str]:
+    """The first table of a result as aligned plain lines, and its text below."""
+    first = result.tables[0]
+    rows = [[str(cell) for cell in row] for row in [first["columns"], *first["rows"]]]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))) for row in rows]
+    return ["", lines[0], "  ".join("-" * w for w in widths), *lines[1:], "", result.text]
+
+
+def _once(part: Run, work: "Events[Result]") -> "Events[Result]":
+    """The result that ``part`` already holds, or the work's, saved there with the seconds it took."""
+    from ..evaluations import Result
+
+    for path in sorted(part.results.glob("*.json")):
+        with contextlib.suppress(TypeError, ValueError):
+            return Result(**read_json(path))
+    begun = time.monotonic()
+    result = yield from logged(part, work)
+    result.numbers["seconds"] = round(time.monotonic() - begun, 2)
+    result.save(part.results)
+    return result
+
+
+def _write_report(run: Run) -> Path:
+    from ..report import write
+
+    return write(run.path)
+
+
+def _folder(contender: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in contender).strip("-")
+
+
+def _mean(results: "list[Result]") -> float:
+    return sum(result.numbers["accuracy"] for result in results) / len(results)
+
+
+def _begun(run: Run) -> bool:
+    return (run.path / "recipe.json").exists()

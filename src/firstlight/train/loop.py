@@ -1,0 +1,261 @@
+"""The training loop: it takes a method and batches, and yields events. Whoever iterates decides what to show and keep."""
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from .. import ranks
+from ..encoder import Encoder
+from ..errors import FirstlightError, InputError, Stopped
+from ..events import Events, Note, Step, Warned
+from ..methods import Method, Optimisation
+from ..parts.norm import synchronised
+from ..runs import Run
+from ..views import Batch
+from ..views.batches import Batches
+from . import precision, resume, schedules, signals
+from .optimisers import average_gradients, build, clip, set_rates
+
+PATIENCE = 10  # steps in a row without a finite loss and gradient before the training gives up
+SAVE_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How long, how much and with what to train. Steps and a batch are enough."""
+
+    steps: int
+    batch: int
+    """pictures per optimiser step, over all ranks and accumulated parts"""
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    seed: int = 0
+    device: str = "cpu"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    accumulate: int = 1
+    """parts of a batch that pass one after the other, to save memory; the same as the batches' ``parts``"""
+    compile: bool = False
+    save_every: int | None = None
+    """steps between checkpoints; None: about every five minutes. The last step is always saved."""
+    keep: int = 2
+    """checkpoints that stay on disk, at least two"""
+    probe_every: int | None = None
+    log_every: int = 1
+    task: str = "train"
+    """the name under which the steps are reported"""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """settings of the caller that must not change between the start and a resumption; JSON values"""
+
+    def check(self) -> None:
+        """Refuses what cannot be trained.
+
+        Raises:
+            InputError: naming the setting, what was given and what is allowed.
+        """
+        for name in ("steps", "batch", "accumulate", "save_every", "probe_every", "log_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}")
+        if self.keep < 2:
+            raise InputError(f"keep must be at least 2, got {self.keep}: a disk can spoil the newest checkpoint")
+        if self.batch % (ranks.world() * self.accumulate):
+            raise InputError(
+                f"batch {self.batch} cannot be shared evenly by {ranks.world()} processes x {self.accumulate} parts"
+            )
+        precision.check(self.precision, self.device)
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides the outcome, as JSON values."""
+        names = ("steps", "batch", "seed", "precision", "accumulate", "compile", "optimisation")
+        chosen = {name: value for name, value in asdict(self).items() if name in names}
+        return json.loads(json.dumps({**self.recipe, "training": chosen}, default=str))
+
+
+class Training:
+    """A training under way: what a checkpoint holds, and how one step moves it.
+
+    Attributes:
+        progress: the counters; with the tensors and the seed they are the whole state.
+    """
+
+    def __init__(self, method: Method, setup: Setup):
+        self.method = method.to(setup.device).train()
+        self.setup = setup
+        self.optimizer = build(method, setup.optimisation)
+        self.arithmetic = precision.Arithmetic("fp32", setup.device)
+        self.progress = resume.Progress()
+
+    def step(self, stream: Iterator[Batch], asked: list[bool]) -> tuple[dict[str, float], list[bool], str]:
+        """One optimiser step: gradients of all parts, averaged over ranks, clipped, applied.
+
+        Args:
+            stream: gives the parts of the batch.
+            asked: questions to which the answer is yes if any rank says so.
+
+        Returns:
+            The values to plot, the ranks' common answers, and why the step was skipped (empty if it was not).
+        """
+        setup, progress, optimizer, scaler = self.setup, self.progress, self.optimizer, self.arithmetic.scaler
+        t, parameters = progress.step / setup.steps, [p for p in self.method.parameters() if p.requires_grad]
+        lr = schedules.learning_rate(setup.optimisation, step=progress.step, steps=setup.steps, batch=setup.batch)
+        weight_decay = schedules.weight_decay(setup.optimisation, step=progress.step, steps=setup.steps)
+        set_rates(optimizer, lr, weight_decay)
+        before = [buffer.clone() for buffer in self.method.buffers()]
+
+        values, pictures = self._gradients(stream, t)
+        average_gradients(parameters)
+        scaler.unscale_(optimizer)
+        self.method.before_step(t)
+        values["gradient_norm"] = clip(parameters, setup.optimisation.clip, setup.optimisation.clip_each)
+        values, asked, finite = self._agree(values, asked)
+
+        if finite:
+            scaler.step(optimizer)
+            self.method.after_step(t)
+        else:  # buffers too: one bad batch would stay in a running mean, a centre or a queue for ever
+            torch._foreach_copy_(list(self.method.buffers()), before)
+        progress.count(setup.batch, finite=finite, forgiven=self.arithmetic.searching)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+
+        plain = {name: value for name, value in values.items() if math.isfinite(value)}
+        rates = {"lr": lr, "weight_decay": weight_decay, "skipped": float(progress.skipped)}
+        return plain | rates, asked, "" if finite else self._why(values, pictures)
+
+    def _gradients(self, stream: Iterator[Batch], t: float) -> tuple[dict[str, Tensor], list[int]]:
+        """Forward and backward through all parts of the batch."""
+        values: dict[str, Tensor] = {}
+        pictures: list[int] = []
+        for part in range(self.setup.accumulate):
+            batch = next(stream)
+            # Dropout and drop path start anew in each part, so that there is no random state to save.
+            torch.manual_seed(_mix(self.setup.seed, self.progress.step, part, ranks.rank()))
+            with self.arithmetic.autocast():
+                out = self.method(batch, t)
+            self.arithmetic.scaler.scale(out["loss"] / self.setup.accumulate).backward()
+            for name, value in out.items():
+                values[name] = values.get(name, 0.0) + torch.as_tensor(value).detach() / self.setup.accumulate
+            pictures += batch.index[:4].tolist()
+        return values, pictures
+
+    def _agree(self, values: dict[str, Tensor], asked: list[bool]) -> tuple[dict[str, float], list[bool], bool]:
+        """Averages values over ranks and settles what all ranks must do alike, in one exchange."""
+        numbers = torch.stack([value.float().to(self.setup.device) for value in values.values()])
+        bad = ~torch.isfinite(values["loss"]) | ~torch.isfinite(values["gradient_norm"])
+        flags = torch.tensor(asked, dtype=torch.float32, device=self.setup.device)
+        told = ranks.mean(torch.cat([bad.float().view(1), flags, numbers])).tolist()
+        ends = 1 + len(asked)
+        return dict(zip(values, told[ends:])), [x > 0 for x in told[1:ends]], told[0] == 0
+
+    def _why(self, values: dict[str, float], pictures: list[int]) -> str:
+        what = "gradients are" if math.isfinite(values["loss"]) else "loss is"
+        hint = "" if self.arithmetic.precision == "fp32" else f"; if it goes on, try fp32 in place of {self.arithmetic.precision}"
+        return f"step {self.progress.step} skipped: the {what} not finite (pictures {str(pictures)[1:-1]}, ...{hint})"
+
+
+def train(
+    method: Method,
+    batches: Batches,
+    setup: Setup,
+    run: Run | None = None,
+    probe: Callable[[Encoder], dict[str, float]] | None = None,
+) -> Events[None]:
+    """Trains ``method`` in place, from the newest checkpoint in ``run`` if there is one.
+
+    Closing the generator cancels the training. The first SIGTERM or SIGINT finishes the step, saves, and raises
+    ``Stopped``; the second ends the process at once. A step whose loss or gradients are not finite is skipped and
+    leaves no trace in weights, buffers and optimiser.
+
+    Args:
+        method: what to minimise; moved to ``setup.device``.
+        batches: views for the method, a function of the step.
+        setup: how to train.
+        run: where checkpoints go; None keeps none.
+        probe: measures the encoder every ``setup.probe_every`` steps; its numbers join the step's values.
+
+    Yields:
+        ``Step`` for every logged step, before it is saved; ``Saved``, ``Warned`` and ``Note``.
+
+    Raises:
+        InputError: if the setup cannot be trained, or the checkpoint belongs to other settings.
+        CorruptError: if there are checkpoints and none of them verifies.
+        DiskError: if a checkpoint cannot be written.
+        FirstlightError: after ten steps in a row without a finite loss and gradient.
+        Stopped: after a signal.
+    """
+    setup.check()
+    if batches.parts != setup.accumulate:
+        raise InputError(f"accumulate is {setup.accumulate}, but the batches come in {batches.parts} parts")
+    with precision.repeatable(setup.device), signals.listening() as request:
+        training = Training(method, setup)
+        yield from resume.restore(training, run)
+        if training.progress.step == setup.steps:
+            yield Note(f"{setup.task}: all {setup.steps} steps were done before")
+            return
+        yield from _prepare(training, batches)
+        with contextlib.closing(batches.stream(training.progress.step)) as stream:
+            yield from _steps(training, stream, request, run, probe)
+
+
+def _prepare(training: Training, batches: Batches) -> Events[None]:
+    """Settles the precision, makes the ranks equal, and compiles."""
+    setup, progress, method = training.setup, training.progress, training.method
+    if not progress.precision:
+        first = lambda: batches.at(progress.step).views[0]  # noqa: E731
+        progress.precision, reason = precision.choose(setup.precision, setup.device, method, first)
+        yield Note(f"precision {progress.precision}: {reason}")
+    training.arithmetic = precision.Arithmetic(progress.precision, setup.device)
+    training.arithmetic.scaler.load_state_dict(progress.scaler)
+    synchronised(method)
+    ranks.spread(method.state_dict().values())
+    if setup.compile:
+        method.compile()
+
+
+def _steps(training: Training, stream: Iterator[Batch], request: signals.Request, run, probe) -> Events[None]:
+    setup, progress = training.setup, training.progress
+    start = reported = saved = time.monotonic()
+    last_reported = progress.step
+    while progress.step < setup.steps:
+        due = time.monotonic() - saved > SAVE_SECONDS if setup.save_every is None else False
+        values, (stop, due), problem = training.step(stream, [request.number > 0, due])
+        last, step = progress.step == setup.steps, progress.step
+
+        if problem:
+            yield Warned(problem)
+        if probe and setup.probe_every and (step % setup.probe_every == 0 or last):
+            values |= probe(training.method.encoder)
+        if step % setup.log_every == 0 or last:
+            now = time.monotonic()
+            values["images_per_second"] = (step - last_reported) * setup.batch / max(now - reported, 1e-9)
+            reported, last_reported = now, step
+            yield Step(setup.task, step, setup.steps, progress.images, now - start, values)
+
+        if progress.in_a_row >= PATIENCE:
+            raise FirstlightError(
+                f"{setup.task}: {PATIENCE} steps in a row without a finite loss and gradient, the last at step {step}; "
+                "try a lower learning rate, gradient clipping or precision fp32. The last good checkpoint is kept"
+            )
+        if run and (last or stop or due or (setup.save_every and step % setup.save_every == 0)):
+            yield resume.save(training, run)
+            saved = time.monotonic()
+        if stop:
+            kept = "saved" if run else "nothing was to be kept"
+            raise Stopped(f"{setup.task} stopped after step {step} of {setup.steps}; {kept}", request.number or 15)
+
+
+def _mix(*numbers: int) -> int:
+    """One 63-bit seed from several numbers (the finaliser of splitmix64 after each)."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ state >> 30) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ state >> 27) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1

@@ -1,0 +1,141 @@
+"""Which arithmetic this device really has, which is the fastest here, and how a step runs in it."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .. import ranks
+from ..errors import InputError, unknown
+from ..methods import Method
+
+Precision = Literal["fp32", "bf16", "fp16"]
+ALLOWED = ("auto", "fp32", "bf16", "fp16")
+SECONDS = 1.0  # of measuring; the first passes may take as much again
+MARGIN = 1.1  # bf16 rounds more, so it must be worth it
+
+
+def check(wanted: str, device: str) -> None:
+    """Refuses a precision that the device does not have.
+
+    Raises:
+        InputError: naming what it has.
+    """
+    if wanted not in ALLOWED:
+        raise unknown("precision", wanted, ALLOWED)
+    if wanted != "auto" and wanted not in available(device):
+        raise InputError(f"precision {wanted!r} is not available on {device!r}; it has: {', '.join(available(device))}")
+
+
+def available(device: str) -> tuple[Precision, ...]:
+    """What can be asked for. A CPU without bf16 instructions computes it too, slowly."""
+    if device.startswith("cuda"):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("fp32", "bf16", "fp16") if native else ("fp32", "fp16")
+    return ("fp32", "bf16") if device == "cpu" else ("fp32",)
+
+
+def choose(wanted: str, device: str, method: Method, pictures: Callable[[], Tensor]) -> tuple[Precision, str]:
+    """Settles ``"auto"``; on a CPU with bf16 instructions by timing the encoder in both arithmetics.
+
+    The method is left as it was found. All ranks follow the first.
+
+    Args:
+        wanted: one of ``ALLOWED``.
+        device: where the method lives.
+        method: its encoder is timed, forward and backward, for about a second.
+        pictures: gives float ``[B, C, S, S]`` on the device; called only if there is something to measure.
+
+    Returns:
+        The precision, and the reason in a sentence.
+    """
+    if wanted in ("fp32", "bf16", "fp16"):
+        return wanted, "as asked for"
+    if device.startswith("cuda"):
+        best: Precision = "bf16" if "bf16" in available(device) else "fp16"
+        return best, f"the fastest that {torch.cuda.get_device_name(device)} has"
+    if device != "cpu" or not _cpu_has_bf16():
+        return "fp32", "this device has no faster arithmetic"
+    plain, half = _times(method, pictures()[:16])
+    ratio = torch.tensor(plain / half)
+    ranks.spread([ratio])
+    faster = ratio.item()
+    return ("bf16" if faster >= MARGIN else "fp32"), f"measured: the encoder in bf16 is {faster:.2f} times as fast"
+
+
+class Arithmetic:
+    """One precision at work: autocast for the forward pass, and loss scaling where fp16 needs it."""
+
+    def __init__(self, precision: Precision, device: str):
+        self.precision = precision
+        self.kind = device.partition(":")[0]
+        self.scaler = torch.amp.GradScaler(self.kind, enabled=precision == "fp16")
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """For the forward pass and the loss."""
+        return _autocast(self.precision, self.kind)
+
+    @property
+    def searching(self) -> bool:
+        """Whether fp16's loss scale is still above 1, so that an overflow says nothing about the training."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() > 1
+
+
+@contextlib.contextmanager
+def repeatable(device: str) -> Iterator[None]:
+    """Chooses deterministic GPU kernels for the time of the block; torch warns where an operation has none."""
+    if not device.startswith("cuda"):
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cudnn.benchmark = benchmark
+
+
+def _autocast(precision: Precision, kind: str) -> contextlib.AbstractContextManager:
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(kind, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+def _cpu_has_bf16() -> bool:
+    has = torch.cpu.get_capabilities()
+    return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def _times(method: Method, pictures: Tensor) -> tuple[float, float]:
+    """The shortest seconds of one pass of the encoder in fp32 and in bf16."""
+    state = {name: value.clone() for name, value in method.named_buffers()}
+    best = {"fp32": float("inf"), "bf16": float("inf")}
+    pictures = pictures[: _affordable(method, pictures)]
+    start, warm = time.perf_counter(), True
+    while warm or time.perf_counter() - start < SECONDS:
+        for precision in ("fp32", "bf16"):
+            begin = time.perf_counter()
+            with _autocast(precision, "cpu"):
+                method.encoder(pictures).float().square().mean().backward()
+            best[precision] = min(best[precision], time.perf_counter() - begin)
+        warm = False
+
+    for name, value in method.named_buffers():
+        value.copy_(state[name])
+    method.zero_grad(set_to_none=True)
+    return best["fp32"], best["bf16"]
+
+
+def _affordable(method: Method, pictures: Tensor) -> int:
+    """How many pictures can be passed a few times in the time there is; one picture tells, and warms up."""
+    begin = time.perf_counter()
+    for precision in ("fp32", "bf16"):
+        with torch.no_grad(), _autocast(precision, "cpu"):
+            method.encoder(pictures[:1].expand(2, *pictures.shape[1:]))
+    seconds = (time.perf_counter() - begin) / 4
+    return max(2, min(len(pictures), int(SECONDS / 10 / max(seconds, 1e-6))))

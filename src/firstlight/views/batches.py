@@ -1,0 +1,171 @@
+"""The endless sequence of batches that training consumes: which pictures, in which order, made into which views.
+
+A batch is a pure function of (pictures, views, seed, step): nothing has to be saved to resume but the step, and
+neither the number of ranks nor gradient accumulation changes what the global batch of a step holds.
+"""
+
+import atexit
+import queue
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from .. import ranks
+from ..data import Pictures
+from ..data.order import keys, samples
+from ..errors import InputError
+from . import Batch, View
+from .make import make, pack
+
+__all__ = ["Batches", "side_of"]
+
+DEPTH = 2
+"""micro-batches ready ahead of the one in use; the thread holds one more while it waits"""
+
+
+class Batches:
+    """Pictures made into the views that a method declared.
+
+    Args:
+        pictures: what to learn from.
+        views: what a method wants to see of each picture.
+        size: the picture size, in pixels, that the views' ``size`` refers to.
+        batch: the pictures per optimiser step, over all ranks and parts.
+        seed: of the order and of all draws.
+        channels: 1 or 3.
+        device: where the views are made; the uint8 pixels are moved there first.
+        mean: of the normalisation, for values in [0, 1].
+        std: of the normalisation.
+        multiple: every view's side is a multiple of this, such as the encoder's patch.
+        parts: micro-batches per optimiser step and rank (gradient accumulation).
+
+    Raises:
+        InputError: if a setting is out of its range, there are no pictures, or ``batch`` cannot be divided evenly.
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        views: tuple[View, ...],
+        *,
+        size: int,
+        batch: int,
+        seed: int = 0,
+        channels: int = 3,
+        device: str | torch.device = "cpu",
+        mean: float | Sequence[float] = 0.5,
+        std: float | Sequence[float] = 0.5,
+        multiple: int = 1,
+        parts: int = 1,
+    ):
+        if not len(pictures):
+            raise InputError("there are no pictures to learn from; expected at least one")
+        if channels not in (1, 3):
+            raise InputError(f"channels={channels!r}: expected 1 (grey) or 3 (colour)")
+        for name, number in {"size": size, "batch": batch, "multiple": multiple, "parts": parts}.items():
+            if number < 1:
+                raise InputError(f"{name}={number}: expected 1 or more")
+        self.pictures, self.views, self.size, self.batch, self.seed = pictures, views, size, batch, seed
+        self.channels, self.device, self.mean, self.std = channels, torch.device(device), mean, std
+        self.multiple, self.parts = multiple, parts
+        _ = self.part_size
+
+    @property
+    def part_size(self) -> int:
+        """Pictures per micro-batch on this rank.
+
+        Raises:
+            InputError: naming the nearest batch that divides evenly.
+        """
+        shares = ranks.world() * self.parts
+        if self.batch % shares:
+            nearest = max(1, round(self.batch / shares)) * shares
+            raise InputError(
+                f"a batch of {self.batch} cannot be divided evenly among {ranks.world()} process(es) x "
+                f"{self.parts} part(s); the nearest that can is {nearest}"
+            )
+        return self.batch // shares
+
+    def at(self, step: int, part: int = 0) -> Batch:
+        """This rank's micro-batch ``part`` of optimiser step ``step``, both from 0."""
+        if step < 0 or not 0 <= part < self.parts:
+            raise InputError(f"step {step}, part {part}: expected a step from 0 and a part below {self.parts}")
+        count = self.part_size
+        start = step * self.batch + (ranks.rank() * self.parts + part) * count
+        epoch, index = samples(len(self.pictures), start, count, self.seed)
+        key = torch.from_numpy(keys(self.seed, epoch, index))
+        pixels = pack(self.pictures.read(index), self.device)
+
+        made = []
+        for view in self.views:
+            side = side_of(view, self.size, self.multiple)
+            for _ in range(view.count):
+                how = {"channels": self.channels, "mean": self.mean, "std": self.std}
+                made.append(make(pixels, key, view, side=side, number=len(made), **how))
+        label = torch.from_numpy(np.asarray(self.pictures.labels[index], dtype=np.int64))
+        label, key, index = (x.to(self.device) for x in (label, key, torch.from_numpy(index)))
+        return Batch([images for images, _ in made], label, key, index, [geometry for _, geometry in made])
+
+    def stream(self, start: int = 0) -> Iterator[Batch]:
+        """Micro-batches part by part from step ``start`` on, without end, prepared ahead in one thread.
+
+        Closing the iterator, or letting go of it, ends the thread. What goes wrong while reading is raised here.
+        """
+        ready: queue.Queue[Batch | BaseException] = queue.Queue(DEPTH)
+        closed = threading.Event()
+        thread = threading.Thread(target=_prepare, args=(self, start, ready, closed), name="batches", daemon=True)
+        _running[thread] = closed
+        thread.start()
+        try:
+            while True:
+                batch = ready.get()
+                if isinstance(batch, BaseException):
+                    raise batch
+                yield batch
+        finally:
+            closed.set()
+
+    def epochs(self, step: int) -> float:
+        """How often each picture has been seen on average before optimiser step ``step``."""
+        return step * self.batch / len(self.pictures)
+
+
+def side_of(view: View, size: int, multiple: int = 1) -> int:
+    """A view's side in pixels: its fraction of ``size``, rounded to a multiple of ``multiple`` above 0."""
+    return max(multiple, round(view.size * size / multiple) * multiple)
+
+
+def _prepare(batches: Batches, step: int, ready: queue.Queue, closed: threading.Event) -> None:
+    try:
+        while True:
+            for part in range(batches.parts):
+                if closed.is_set() or not _put(batches.at(step, part), ready, closed):
+                    return
+            step += 1
+    except BaseException as error:  # nobody else would ever learn of it
+        _put(error, ready, closed)
+
+
+def _put(item: Batch | BaseException, ready: queue.Queue, closed: threading.Event) -> bool:
+    """Waits for room, but never for a reader that has left."""
+    while not closed.is_set():
+        try:
+            ready.put(item, timeout=0.05)
+        except queue.Full:
+            continue
+        return True
+    return False
+
+
+_running: "weakref.WeakKeyDictionary[threading.Thread, threading.Event]" = weakref.WeakKeyDictionary()
+
+
+@atexit.register
+def _finish() -> None:
+    """A thread that is inside torch when the interpreter ends would crash the process: let each finish its batch."""
+    for thread, closed in list(_running.items()):
+        closed.set()
+        thread.join(timeout=10)

@@ -1,0 +1,74 @@
+"""Names with settings, the folder as a registry, and what a mistake in either is told."""
+
+from typing import Literal
+
+import pytest
+
+from firstlight import spec
+from firstlight.errors import InputError
+
+
+@pytest.mark.parametrize("text", ["simclr", "simclr(temperature=0.2)", "x(a=(1, 2), b='c', d=None, e=-1.5)"])
+def test_round_trip(text):
+    assert str(spec.Spec.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "simclr(", "simclr(0.2)", "simclr(t=open('x'))", "a(**{})", "simclr(temperature=)", "(" * 5000]
+)
+def test_bad_text_is_refused(text):
+    with pytest.raises(InputError, match="expected 'name'"):
+        spec.Spec.parse(text)
+
+
+def test_a_name_may_hold_dots_and_dashes():
+    assert spec.Spec.parse("resnet10t.c3_in1k").name == "resnet10t.c3_in1k"
+
+
+def test_listing_reads_file_names_and_summaries():
+    for folder in ("formulas", "methods", "evaluations", "recipe"):
+        found = spec.names(folder)
+        assert found == sorted(found)
+        assert found, folder
+        assert not any(name.startswith("_") for name in found)
+        for name in found:
+            assert len(spec.summary(folder, name)) > 20, f"{folder}/{name}.py needs a first sentence"
+
+
+def test_unknown_name_names_the_nearest():
+    name = spec.names("methods")[0]
+    with pytest.raises(InputError, match=f"no object named '{name}s'; did you mean '{name}'"):
+        spec.find("methods", f"{name}s", object)
+
+
+class Thing:
+    """A component to configure."""
+
+    def __init__(self, size: int = 1, scale: float = 0.5, mode: Literal["a", "b"] = "a", pair: tuple[int, int] = (1, 2)):
+        self.size = size
+
+
+def test_unknown_setting_names_the_nearest():
+    with pytest.raises(InputError, match="'thing' has no setting 'sise'; did you mean 'size'. its settings: size=1"):
+        spec.check(Thing, {"sise": 3}, "thing")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"size": "many"}, "expected int"),
+        ({"size": True}, "expected int"),
+        ({"size": 1.5}, "expected int"),
+        ({"scale": float("nan")}, "expected float"),
+        ({"mode": "c"}, "one of 'a', 'b'"),
+        ({"pair": (1,)}, "expected tuple"),
+        ({"pair": (1, "x")}, "expected tuple"),
+    ],
+)
+def test_wrong_type_is_refused(settings, expected):
+    with pytest.raises(InputError, match=expected):
+        spec.check(Thing, settings, "thing")
+
+
+def test_right_types_pass():
+    spec.check(Thing, {"size": 2, "scale": 1, "mode": "b", "pair": (3, 4)}, "thing")

@@ -1,0 +1,68 @@
+"""Encoders, batches and methods that are small enough to test with, and the same on every build of torch."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from firstlight import spec
+from firstlight.encoder import Encoder
+from firstlight.methods import Method
+from firstlight.parts.momentum import Momentum
+from firstlight.views import Batch
+from firstlight.views.random import uniforms
+
+VIT = "vit_tiny_patch16_224(patch_size=8, embed_dim=48, depth=2, num_heads=2)"
+RESNET = "test_resnet"
+SIZE = 32
+SMALL = {"hidden": 32, "dim": 16, "bottleneck": 16, "prototypes": 48, "categories": 4, "width": 32, "depth": 1, "heads": 2}
+METHODS = Path(spec.__file__).parent / "methods"
+
+
+def build(name: str, model: str = VIT, *, channels: int = 3, seed: int = 0, **settings) -> Method:
+    """A method around a tiny encoder, the settings that it has made small."""
+    torch.manual_seed(seed)
+    encoder = Encoder(model, size=SIZE, channels=channels)
+    return spec.build("methods", spec.Spec(name, settings), Method, encoder, **SMALL)
+
+
+def batch(method: Method, *, samples: int = 4, channels: int = 3, seed: int = 0) -> Batch:
+    """Noise in the sizes that the method's views have, with labels and keys."""
+    sides = [max(16, round(view.size * SIZE / 8) * 8) for view in method.views for _ in range(view.count)]
+    numbers = torch.arange(samples)
+    views = [
+        uniforms(numbers + 1000 * seed, channels * side**2, place).view(-1, channels, side, side) * 2 - 1
+        for place, side in enumerate(sides)
+    ]
+    return Batch(views, numbers % 4, numbers * 7919 + seed, numbers)
+
+
+def fill(method: Method) -> Method:
+    """Weights that depend on no random generator: hashed, uniform, scaled by what comes in; vectors stay as they are."""
+    with torch.no_grad():
+        for place, parameter in enumerate(p for p in method.parameters() if p.requires_grad and p.ndim > 1):
+            row = parameter[0].numel()
+            values = uniforms(torch.arange(len(parameter)), row, place).view_as(parameter)
+            parameter.copy_((values - 0.5) * (12 / row) ** 0.5)
+        for momentum in momenta(method):
+            momentum.copy.load_state_dict(momentum._source[0].state_dict())
+    return method
+
+
+def three_steps(method: Method) -> list[float]:
+    """The losses of three steps of plain gradient descent at a rate of 0.1."""
+    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.1)
+    losses = []
+    for step in range(3):
+        loss = method(batch(method, seed=step), step / 3)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        method.before_step(step / 3)
+        optimizer.step()
+        method.after_step(step / 3)
+        losses.append(loss.item())
+    return losses
+
+
+def momenta(method: nn.Module) -> list[Momentum]:
+    return [module for module in method.modules() if isinstance(module, Momentum)]
