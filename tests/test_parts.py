@@ -86,10 +86,10 @@ def test_a_moving_mean_moves_once_a_step_however_often_it_hears():
     whole, parts = MovingMean(4, momentum=0.9), MovingMean(4, momentum=0.9)
     for _ in range(3):
         whole.hear(rows)
-        whole.follow()
+        whole.follow(0.0)
         for part in rows.chunk(3):
             parts.hear(part)
-        parts.follow()
+        parts.follow(0.0)
     torch.testing.assert_close(parts.value, whole.value)
     torch.testing.assert_close(whole.value, rows.mean(0) * (1 - 0.9**3))
     assert list(whole.state_dict()) == ["value"]

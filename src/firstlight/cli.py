@@ -72,18 +72,14 @@ def _repeat(name: str, arguments: list[str]) -> int:
         where = "RUN" if name == "resume" else "recipe.json [--out FOLDER]"
         print(f"usage: firstlight {name} {where}\n\n{COMMANDS[name]}")
         return 0 if arguments in (["-h"], ["--help"]) else 2
-    import dataclasses
-
     from .recipe import load
 
     recipe = load(arguments[0])
     if name == "resume":
         if len(arguments) == 3:
             raise InputError("resume writes to the run it resumes; it takes no --out")
-        return _show(dataclasses.replace(recipe, out=Path(arguments[0])).run(resume=True))
-    if hasattr(recipe, "out"):
-        recipe = dataclasses.replace(recipe, out=Path(arguments[2]) if len(arguments) == 3 else None)
-    return _show(recipe.run())
+        return _show(recipe.moved(Path(arguments[0])).run(resume=True))
+    return _show(recipe.moved(Path(arguments[2]) if len(arguments) == 3 else None).run())
 
 
 def _list(arguments: list[str]) -> int:

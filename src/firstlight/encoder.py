@@ -3,32 +3,28 @@
 Wightman, PyTorch Image Models. https://github.com/huggingface/pytorch-image-models
 """
 
+import contextlib
+import copy
 import fnmatch
-import hashlib
-import json
 import math
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import safetensors.torch
 import timm
 import torch
-from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.xcit import Xcit
 from torch import Tensor, nn
 
-from . import __version__
-from .errors import CorruptError, InputError, unknown
-from .runs import read_json, write_whole
+from .errors import InputError, unknown
 from .spec import Spec
-from .weights import read_safetensors, read_weights
+from .weights import encoder_folder, fit, for_channels, read_config, read_verified, read_weights, write_encoder
 
 __all__ = ["Encoder", "load_weights", "names", "read_weights"]
 
-FORMAT = 1
 RESERVED = {
     "in_chans": "say channels=",
     "num_classes": "an encoder has no classifier",
@@ -72,14 +68,15 @@ class Encoder(nn.Module):
 
     def __init__(self, model: str | Spec, *, size: int = 224, channels: int = 3, drop_path: float = 0.0):
         super().__init__()
-        spec = _understood(model)
-        settings = dict(spec.settings)
-        self.model = str(Spec(spec.name, {k: v for k, v in settings.items() if k != "img_size"}))
-        self.size = _side(settings.get("img_size", size))
+        spec, self.size = _understood(model, size)
+        self.model = str(spec)
         self.channels = channels
-        _check_numbers(self.model, self.size, channels, drop_path)
+        if channels not in (1, 3):
+            raise InputError(f"{self.model!r}: channels must be 1 or 3, got {channels!r}")
+        if not 0 <= drop_path < 1:
+            raise InputError(f"{self.model!r}: drop_path must be from 0 to below 1, got {drop_path!r}")
 
-        self.net, self.arguments = _build(spec.name, settings, self.size, channels, drop_path)
+        self.net, self.arguments = _build(spec, self.size, channels, drop_path)
         self.multiple = _multiple(self.net)
         self.any_size = _takes_any_size(self.net)
         self.maskable = isinstance(self.net, VisionTransformer)
@@ -88,17 +85,16 @@ class Encoder(nn.Module):
         self.std: float | tuple[float, ...] = 0.5
         self.check_size(self.size)
 
-        pooled, tokens = self._tried()
-        self.width: int = pooled.shape[1]
+        self.width, tokens = self._tried()
         grid = (self.size // self.multiple) ** 2
-        isotropic = self.multiple > 1 and tokens.shape[1] - self.prefix == grid
+        isotropic = self.multiple > 1 and tokens - self.prefix == grid
         self.patch: int | None = self.multiple if isotropic else None
         self.patches: int | None = grid if isotropic else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Pooled features ``[B, width]`` of normalised pictures ``[B, channels, S, S]``."""
         self._check(x)
-        return self.net(x)
+        return self.net.forward_head(self.net.forward_features(x), pre_logits=True)
 
     def tokens(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         """Prefix and patch tokens ``[B, prefix + N, width]`` after the final norm, row by row over the picture.
@@ -115,7 +111,9 @@ class Encoder(nn.Module):
         if keep is None:
             return self._flat(self.net.forward_features(x))
         if not self.maskable:
-            raise InputError(f"{self.model!r} cannot encode some patches alone; choose a Vision Transformer (vit_, deit_)")
+            raise InputError(
+                f"{self.model!r} cannot encode some patches alone; choose a Vision Transformer (vit_, deit_)"
+            )
         if keep.dtype != torch.int64 or keep.ndim != 2 or len(keep) != len(x):
             raise InputError(f"keep must be int64 [{len(x)}, K], got {keep.dtype} {list(keep.shape)}")
 
@@ -162,40 +160,35 @@ class Encoder(nn.Module):
         found = (name for name, _ in self.net.named_parameters() if any(fnmatch.fnmatch(name, p) for p in listed))
         return {f"net.{name}" for name in found}
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, head: nn.Linear | None = None, classes: Sequence[str] = ()) -> Path:
         """Writes ``model.safetensors`` and ``config.json``, each in one piece, and returns the folder.
 
         The weights are what ``timm.create_model(architecture, num_classes=0, **model_args, checkpoint_path=...)``
         reads; ``architecture`` and ``model_args`` stand in ``config.json``.
+
+        Args:
+            folder: where; it is made if need be, and other files in it stay.
+            head: a linear classifier on the pooled features, to be saved as timm's own; ``num_classes`` is then the
+                number of its outputs. ``load`` leaves it out again.
+            classes: the names of its outputs.
+
+        Raises:
+            InputError: if the model has no place for such a classifier.
+            DiskError: if the disk refuses.
         """
-        folder = Path(folder)
-        weights = {name: value.detach().cpu().clone().contiguous() for name, value in self.net.state_dict().items()}
-        content = safetensors.torch.save(weights, metadata={"format": "pt"})
-        config = {
-            "format": FORMAT,
-            "firstlight": __version__,
-            "timm": timm.__version__,
+        about = {
             "model": self.model,
             "size": self.size,
             "channels": self.channels,
             "width": self.width,
             "mean": self.mean,
             "std": self.std,
-            "sha256": hashlib.sha256(content).hexdigest(),
             "architecture": Spec.parse(self.model).name,
-            "num_classes": 0,
-            "num_features": self.width,
             "model_args": self.arguments,
-            "pretrained_cfg": {
-                "input_size": [self.channels, self.size, self.size],
-                "mean": _per_channel(self.mean, self.channels),
-                "std": _per_channel(self.std, self.channels),
-                "num_classes": 0,
-            },
+            "num_classes": head.out_features if head else 0,
+            **({"label_names": list(classes)} if classes else {}),
         }
-        write_whole(folder / "model.safetensors", content)
-        write_whole(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
-        return folder
+        return write_encoder(Path(folder), self._classifying(head) if head else self.net.state_dict(), about)
 
     @classmethod
     def load(
@@ -220,16 +213,17 @@ class Encoder(nn.Module):
             InputError: if there is no encoder, or the weights are another model's.
             CorruptError: if the weights are not those that were written.
         """
+        given = {key: value for key, value in (("size", size), ("channels", channels)) if value is not None}
         if model is not None:
-            encoder = cls(model, size=size or 224, channels=channels or 3, drop_path=drop_path)
+            encoder = cls(model, drop_path=drop_path, **given)
             load_weights(encoder, path)
             return encoder
-        folder = _folder(Path(path))
-        config = _config(folder)
-        size, channels = size or config["size"], channels or config["channels"]
-        encoder = cls(_tuples(config["model"]), size=size, channels=channels, drop_path=drop_path)
-        encoder.mean, encoder.std = (_carried(config[key], channels) for key in ("mean", "std"))
-        _place(encoder, _verified(folder / "model.safetensors", config["sha256"]), str(folder))
+        folder = encoder_folder(Path(path))
+        config = read_config(folder)
+        given = {"size": config["size"], "channels": config["channels"], **given}
+        encoder = cls(config["model"], drop_path=drop_path, **given)
+        encoder.mean, encoder.std = (for_channels(config[key], encoder.channels) for key in ("mean", "std"))
+        encoder._place(read_verified(folder / "model.safetensors", config["sha256"]), str(folder))
         return encoder
 
     def check_size(self, side: int) -> None:
@@ -241,7 +235,9 @@ class Encoder(nn.Module):
         if side % self.multiple:
             raise _indivisible(self.model, side, self.multiple)
         if side != self.size and not self.any_size:
-            raise InputError(f"{self.model!r} was built for pictures of size {self.size} and takes no other, got {side}")
+            raise InputError(
+                f"{self.model!r} was built for pictures of size {self.size} and takes no other, got {side}"
+            )
 
     def _check(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.channels:
@@ -251,16 +247,18 @@ class Encoder(nn.Module):
 
     def _flat(self, features: Tensor) -> Tensor:
         """A model's last features as tokens ``[B, N, C]``."""
+        if not isinstance(features, Tensor):
+            raise InputError(f"{self.model!r} has several sets of tokens at once; choose another model")
         if features.ndim == 4:
-            channels_last = str(getattr(self.net, "output_fmt", "NCHW")) == "NHWC"
+            channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
             return features.flatten(1, 2) if channels_last else features.flatten(2).transpose(1, 2)
         if self.maskable and isinstance(self.net.norm, nn.Identity):
             return self.net.fc_norm(features)  # models that pool by averaging keep their final norm behind the pooling
         return features
 
     @torch.no_grad()
-    def _tried(self) -> tuple[Tensor, Tensor]:
-        """Pooled features and tokens of one blank picture: whether the model works at this size, and how wide it is."""
+    def _tried(self) -> tuple[int, int]:
+        """How many pooled features and tokens one blank picture gives, or an error if the model cannot read it."""
         self.net.eval()
         blank = torch.zeros(1, self.channels, self.size, self.size)
         try:
@@ -270,9 +268,28 @@ class Encoder(nn.Module):
             raise InputError(f"{self.model!r} does not work on pictures of size {self.size}: {_line(error)}") from error
         finally:
             self.net.train()
-        if not isinstance(pooled, Tensor) or pooled.ndim != 2 or not isinstance(features, Tensor):
+        if not isinstance(pooled, Tensor) or pooled.ndim != 2:
             raise InputError(f"{self.model!r} gives no pooled features [B, width]; choose a classification model")
-        return pooled, self._flat(features)
+        return pooled.shape[1], self._flat(features).shape[1] if isinstance(features, Tensor) else 0
+
+    def _classifying(self, head: nn.Linear) -> dict[str, Tensor]:
+        """The weights with a classifier under the names and in the shapes that timm gives it."""
+        with torch.random.fork_rng(devices=[]):  # the classifier that timm makes first is random
+            whole = copy.deepcopy(self.net).cpu()
+            whole.reset_classifier(head.out_features)
+        weights = self.net.state_dict()
+        for name, value in whole.state_dict().items():
+            if name not in weights:  # a distilled model has two, and averages what they say
+                given = head.weight if name.endswith(".weight") else head.bias
+                if given is None or given.numel() != value.numel():
+                    raise InputError(f"{self.model!r} has no place for a linear classifier of {self.width} features")
+                weights[name] = given.reshape(value.shape)
+        return weights
+
+    def _place(self, weights: dict[str, Tensor], source: str) -> list[str]:
+        fitted, notes = fit(weights, self.net, self.patches, f"{source!r} does not fit {self.model!r}")
+        self.net.load_state_dict(fitted)
+        return notes
 
     @cached_property
     def _order(self) -> tuple[dict[str, int], int]:
@@ -297,9 +314,100 @@ def load_weights(encoder: Encoder, path: str | Path) -> list[str]:
         InputError: listing the names that are missing, unexpected or of another shape.
         CorruptError: if the file is damaged.
     """
-    return _place(encoder, read_weights(path), str(path))
+    return encoder._place(read_weights(path), str(path))
 
 
 def names(pattern: str = "*") -> list[str]:
     """The names of timm's models that match a pattern such as ``vit_*``."""
     return timm.list_models(pattern)
+
+
+def _understood(model: str | Spec, size: Any) -> tuple[Spec, int]:
+    """A model that timm has, with settings that download nothing, and the side of its pictures."""
+    spec = Spec.parse(model)
+    if not timm.is_model(spec.name.partition(".")[0]):
+        raise unknown("model", spec.name, timm.list_models())
+    for key in spec.settings:
+        if key in RESERVED:
+            raise InputError(f"{str(spec)!r}: {key!r} cannot be set here; {RESERVED[key]}")
+    settings = dict(spec.settings)
+    side = settings.pop("img_size", size)
+    if isinstance(side, (tuple, list)) and len(side) == 2 and side[0] == side[1]:
+        side = side[0]
+    if not isinstance(side, int) or isinstance(side, bool) or side < 1:
+        raise InputError(f"{str(spec)!r}: size must be a whole number of pixels from 1, got {side!r}")
+    return Spec(spec.name, settings), side
+
+
+def _build(spec: Spec, size: int, channels: int, drop_path: float) -> tuple[Any, dict[str, Any]]:
+    """The timm model, and the arguments that make it again.
+
+    timm says that a model lacks an argument only by a TypeError, before it allocates anything.
+    """
+    offered = {"img_size": size, "dynamic_img_size": True, "drop_path_rate": drop_path}
+    arguments: dict[str, Any] = {**offered, "in_chans": channels, **spec.settings}
+    while True:
+        try:
+            net = timm.create_model(spec.name, pretrained=False, num_classes=0, **arguments)
+            break
+        except TypeError as error:
+            found = re.search(r"(unexpected|multiple values for) keyword argument\S*:? \[?'(\w+)'", str(error))
+            why, refused = found.groups() if found else ("", "")
+            if refused == "drop_path_rate" and refused not in spec.settings and drop_path:
+                raise InputError(f"{spec.name!r} has no stochastic depth; set drop_path to 0") from error
+            if refused in spec.settings or refused not in offered:
+                fixed = f"it fixes {refused!r}, so it cannot be set" if why.startswith("multiple") else _line(error)
+                raise InputError(f"timm cannot build {str(spec)!r}: {fixed}") from error
+            del arguments[refused]
+        except Exception as error:  # whatever a model raises for arguments that it cannot use
+            raise _unbuildable(spec, size, error) from error
+    if "drop_path_rate" not in spec.settings:
+        arguments.pop("drop_path_rate", None)  # how it is trained, not what it is
+    return net, arguments
+
+
+def _unbuildable(spec: Spec, size: int, error: Exception) -> InputError:
+    """Says whether it was the size: what timm builds at its own size knows its patch."""
+    with contextlib.suppress(Exception):
+        multiple = _multiple(timm.create_model(spec.name, pretrained=False, num_classes=0, **spec.settings))
+        if size % multiple:
+            return _indivisible(str(spec), size, multiple)
+    return InputError(f"timm cannot build {str(spec)!r} at size {size}: {_line(error)}")
+
+
+def _indivisible(model: str, size: int, multiple: int) -> InputError:
+    nearest = max(1, round(size / multiple)) * multiple
+    return InputError(
+        f"{model!r} takes pictures whose side is a multiple of {multiple}, got {size}; nearest: {nearest}"
+    )
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).partition("\n")[0]
+
+
+def _embedding(net: Any) -> Any:
+    """What cuts the picture into patches, or None."""
+    return next((part for part in map(net._modules.get, ("patch_embed", "stem")) if hasattr(part, "patch_size")), None)
+
+
+def _multiple(net: Any) -> int:
+    embedding = _embedding(net)
+    if embedding is None:
+        return 1
+    side = embedding.feat_ratio() if hasattr(embedding, "feat_ratio") else embedding.patch_size
+    return max(side) if isinstance(side, (tuple, list)) else int(side)
+
+
+def _takes_any_size(net: Any) -> bool:
+    dynamic = getattr(_embedding(net), "strict_img_size", True) is False
+    return dynamic or isinstance(net, Xcit) or not net.pretrained_cfg.get("fixed_input_size", False)
+
+
+def _place_in(matcher: dict[str, Any], name: str) -> tuple[float, ...]:
+    """A name's place in the order of layers, as timm's own grouping has it, but the final norm after the last block."""
+    for order, rules in enumerate(matcher.values()):
+        for pattern, suffix in [(rules, None)] if isinstance(rules, str) else rules or ():
+            if found := re.match(pattern, name):
+                return (order, *(float(number) for number in found.groups() if number is not None), *(suffix or ()))
+    return (math.inf,)

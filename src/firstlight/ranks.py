@@ -90,8 +90,8 @@ class _Gather(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx, grad):
-        grad = grad.contiguous().clone()
+    def backward(ctx, *grads):
+        grad = grads[0].contiguous().clone()
         dist.all_reduce(grad)
         return grad.chunk(world())[rank()]
 
@@ -104,8 +104,8 @@ class _Total(torch.autograd.Function):
         return x
 
     @staticmethod
-    def backward(ctx, grad):
-        grad = grad.contiguous().clone()
+    def backward(ctx, *grads):
+        grad = grads[0].contiguous().clone()
         dist.all_reduce(grad)
         return grad
 

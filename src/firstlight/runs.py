@@ -87,7 +87,10 @@ class Run:
                 self._log = None
 
     def log(self, event: Event) -> None:
-        """Appends an event to ``events.jsonl``. Bars are not kept. A full disk loses lines, with one warning, not the run."""
+        """Appends an event to ``events.jsonl``. Bars are not kept.
+
+        A full disk loses lines, with one warning, and not the run.
+        """
         if isinstance(event, Progress):
             return
         if self._log is None:

@@ -12,6 +12,9 @@ What becomes of the less usual files:
 * Of animations and many-page files, the first frame counts.
 * SVG, EPS, PDF and other programs in disguise are never opened.
 
+A picture whose file ends early is refused. A JPEG whose bits flipped, or that was cut and closed again, decodes without
+complaint; nothing here can tell.
+
 JPEG decoders round differently, so the pixels of a JPEG may differ by a few levels between builds of the JPEG library.
 Pictures are therefore identified by their files' bytes.
 """
@@ -28,7 +31,7 @@ from PIL import Image
 
 from ..errors import InputError
 
-__all__ = ["decode", "decode_bytes", "picture_bytes", "shown"]
+__all__ = ["decode", "decode_bytes", "picture_bytes", "short_side", "shown"]
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 LARGEST_PICTURE = 89_478_485
@@ -104,6 +107,18 @@ def decode_bytes(data: bytes, name: str, *, short: int | None = None, background
         raise
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
         raise InputError(f"{name}: broken picture ({str(error) or type(error).__name__})") from None
+
+
+def short_side(path: str | Path) -> int | None:
+    """A picture's short side in pixels, from its header alone; None if there is no readable header."""
+    _hush()
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with Image.open(path, formats=_formats()) as picture:
+            return min(picture.size)
+    except Exception:  # as above; what is wrong with it is said when it is decoded
+        return None
 
 
 def shown(path: str | Path) -> str:

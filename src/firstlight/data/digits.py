@@ -7,7 +7,7 @@ import numpy as np
 
 from . import Split, Subset
 from .held import HeldPictures
-from .split import test_side
+from .split import held_out
 
 __all__ = ["digits", "split_digits"]
 
@@ -19,9 +19,8 @@ def digits() -> HeldPictures:
     """
     from sklearn.datasets import load_digits  # half a second, so only where it is wanted
 
-    data = load_digits()
-    pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)
-    labels = data.target.astype(np.int64)
+    counts, labels = load_digits(return_X_y=True)
+    pixels = np.rint(counts.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     names = [f"digit {number} (a {label})" for number, label in enumerate(labels)]
     return HeldPictures(list(pixels), labels, [str(digit) for digit in range(10)], names)
 
@@ -29,5 +28,5 @@ def digits() -> HeldPictures:
 def split_digits(*, fraction: float = 0.25, seed: int = 0) -> Split:
     """The digits, divided by content as any other folder."""
     pictures = digits()
-    test = test_side(pictures.digests, pictures.labels, fraction=fraction, seed=seed)
+    test = held_out(pictures.digests, pictures.labels, fraction=fraction, seed=seed)
     return Split(Subset(pictures, np.flatnonzero(~test)), Subset(pictures, np.flatnonzero(test)))

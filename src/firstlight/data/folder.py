@@ -12,12 +12,23 @@ from ..errors import InputError
 from ..events import Events, Progress
 from .decode import shown
 
-__all__ = ["Entry", "Found", "order", "walk"]
+__all__ = ["SIDES", "Entry", "Found", "arrange", "order", "side_of", "some", "walk"]
 
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm .pfm .jp2 .j2k .avif"
-    .split()
+    f".{name}"
+    for names in ("jpg jpeg jpe jfif mpo png apng gif bmp dib webp tif tiff", "ppm pgm pbm pnm pfm jp2 j2k avif")
+    for name in names.split()
 )
+SIDES = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
+"""What people call the sides of a data set."""
 JUNK = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"))
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51")
 
@@ -30,7 +41,7 @@ class Entry:
         path: what to open.
         name: what to call it: its path below the root with ``/``, printable.
         label: its class, or None where it has none.
-        side: ``"train"``, ``"test"``, or None where nobody said.
+        side: ``"train"``, ``"test"``, ``"val"``, or None where nobody said.
     """
 
     path: str
@@ -48,7 +59,7 @@ class Found:
         folders: every folder that is not junk.
         others: files that are no pictures, counted by suffix.
         junk: hidden and system files, empty files, and things that are no files, counted by reason.
-        outside: links to files that lie outside the root; they are used.
+        outside: links to files and folders that lie outside the root; they are followed.
         refused: links that are not followed (dangling, or to a folder that holds the root), and unreadable folders.
     """
 
@@ -94,6 +105,46 @@ def walk(root: Path) -> Events[Found]:
     for names in (found.files, found.folders, found.outside, found.refused):
         names.sort(key=order)
     return found
+
+
+def side_of(name: str) -> str | None:
+    """``"train"``, ``"test"``, ``"val"``, or None for a name that is none of them."""
+    return SIDES.get(name.strip().lower())
+
+
+def arrange(root: Path, found: Found) -> tuple[list[Entry], list[str]]:
+    """Reads labels and sides off the folders: ``train/CLASS/...`` and ``test/CLASS/...``, or ``CLASS/...``.
+
+    Returns:
+        the pictures, and remarks on folders that hold none or are left out. Pictures outside class folders have no
+        label.
+    """
+    tops = [name for name in found.folders if "/" not in name]
+    sided = any(side_of(name) == "train" for name in tops)
+    depth = 1 if sided else 0
+    entries, strays = [], Counter[str]()
+    for name in found.files:
+        parts = name.split("/")
+        side = side_of(parts[0]) if sided and len(parts) > 1 else None
+        if sided and side is None:
+            strays[parts[0] + "/" if len(parts) > 1 else "the folder itself"] += 1
+            continue
+        label = shown(parts[depth]) if len(parts) > depth + 1 else None
+        entries.append(Entry(str(root / name), shown(name), label, side))
+
+    remarks = [f"left out because there is a train folder: {shown(place)} ({count})" for place, count in strays.items()]
+    holders = {"/".join(name.split("/")[: depth + 1]) for name in found.files}
+    empty = [name for name in found.folders if name.count("/") == depth and name not in holders]
+    empty = [shown(name) for name in empty if not sided or side_of(name.split("/")[0])]
+    if empty:
+        remarks.append(f"no pictures in {some(empty)}; left out")
+    return entries, remarks
+
+
+def some(names: list[str], most: int = 5) -> str:
+    """The first few of many names, for a message."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def _list(root: Path, here: str, seen: set[tuple[int, int]], found: Found) -> list[tuple[str, str]]:

@@ -3,8 +3,8 @@
 import hashlib
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class HeldPictures(Pictures):
         self.names = None if names is None else list(names)
         if len(self.labels) != len(self.arrays) or len(self.names or self.arrays) != len(self.arrays):
             raise InputError(f"{len(self.arrays)} pictures need as many labels and names, got {len(self.labels)}")
-        self.digests = np.array([pixel_digest(a) for a in self.arrays]) if digests is None else digests
+        self.digests = np.array([pixel_digest(a) for a in self.arrays], np.uint8) if digests is None else digests
         self.digests = self.digests.reshape(len(self.arrays), 32)
 
     def read(self, numbers: np.ndarray) -> list[np.ndarray]:
@@ -76,7 +76,9 @@ class Reading:
     arrays: list[np.ndarray | None] | None
 
 
-def read_all(entries: Sequence[Entry], *, short: int | None, budget: int, threads: int | None = None) -> Events[Reading]:
+def read_all(
+    entries: Sequence[Entry], *, short: int | None, budget: int, threads: int | None = None
+) -> Events[Reading]:
     """Reads, identifies and decodes every file once, in threads.
 
     Reading all of them ahead, even where they do not fit into memory, costs about one epoch and means that a broken

@@ -5,30 +5,16 @@ import difflib
 import io
 import os
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InputError, unknown
 from .decode import shown
-from .folder import Entry, order
+from .folder import SIDES, Entry, order, side_of
 
-__all__ = ["SIDES", "read_list", "side_of"]
+__all__ = ["read_list"]
 
-SIDES = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-}
-"""What people call the two sides of a data set. ``val`` stands in for a missing ``test``."""
 LARGEST_LIST = 2**30
-
-
-def side_of(name: str) -> str | None:
-    """``"train"``, ``"test"``, ``"val"``, or None for a name that is none of them."""
-    return SIDES.get(name.strip().lower())
 
 
 def read_list(path: Path) -> tuple[list[Entry], list[str]]:
@@ -65,7 +51,7 @@ def read_list(path: Path) -> tuple[list[Entry], list[str]]:
     warnings = []
     if repeated:
         listed = ", ".join(str(number) for number in repeated[:5]) + (", ..." if len(repeated) > 5 else "")
-        warnings.append(f"{name} lists {len(repeated)} pictures more than once (lines {listed}); each is used once")
+        warnings.append(f"{name} lists pictures more than once (again in lines {listed}); each is used once")
     return sorted((entry for _, entry in entries.values()), key=lambda entry: order(entry.name)), warnings
 
 
@@ -78,7 +64,6 @@ def _lines(path: Path, name: str) -> list[tuple[int, str, str, str | None]]:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         columns = [column.strip().lower() for column in next(reader, [])]
         _check_columns(columns, name)
-        places = [columns.index(column) if column in columns else None for column in ("path", "label", "split")]
         lines = []
         for row in reader:
             if not any(field.strip() for field in row):
@@ -89,10 +74,11 @@ def _lines(path: Path, name: str) -> list[tuple[int, str, str, str | None]]:
                     f'quote paths that hold {separator!r}, like "a{separator}b.jpg"'
                 )
             row += [""] * (len(columns) - len(row))
-            text, label, split = (None if place is None else row[place] for place in places)
-            if not (text or "").strip() or "\0" in (text or ""):
-                raise InputError(f"{name}, line {reader.line_num}: no usable path ({text!r})")
-            lines.append((reader.line_num, text, (label or "").strip(), split))
+            given = row[columns.index("path")]
+            if not given.strip() or "\0" in given:
+                raise InputError(f"{name}, line {reader.line_num}: no usable path ({given!r})")
+            split = row[columns.index("split")] if "split" in columns else None
+            lines.append((reader.line_num, given, row[columns.index("label")].strip(), split))
     except csv.Error as error:
         raise InputError(f"{name} is not a readable CSV file: {error}") from None
     if not lines:
@@ -126,7 +112,7 @@ def _check_columns(columns: list[str], name: str) -> None:
         raise InputError(f"{name} has more than one column {repeated[0]!r}")
 
 
-def _label_text(labels: list[str]):
+def _label_text(labels: list[str]) -> Callable[[str], str]:
     """How to write labels: as they are, or without the ``.0`` that spreadsheets put behind whole numbers."""
     numbers = all(label.removesuffix(".0").lstrip("-").isdecimal() for label in labels if label)
     return (lambda label: label.removesuffix(".0")) if numbers else (lambda label: label)

@@ -11,7 +11,8 @@ from ..errors import InputError
 
 __all__ = ["keys", "samples"]
 
-ROUNDS = 8
+ROUNDS = 16
+"""of the network; with 8, sets of 5 to 7 pictures measurably preferred some orders"""
 LARGEST = 1 << 40
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
@@ -24,7 +25,7 @@ def samples(n: int, start: int, count: int, seed: int) -> tuple[np.ndarray, np.n
         n: the number of pictures, from 1 to 2^40.
         start: the first position, from 0.
         count: how many positions.
-        seed: any integer; different seeds give unrelated orders.
+        seed: any integer, taken modulo 2^64; different seeds give unrelated orders.
 
     Returns:
         the epoch and the picture's number at each position, int64 ``[count]``.
@@ -78,7 +79,7 @@ def _permuted(index: np.ndarray, key: np.ndarray, n: int) -> np.ndarray:
 
 
 def _hash(seed: int, *numbers: np.ndarray) -> np.ndarray:
-    """Splitmix64's finaliser over a seed of any length and one or more arrays, uint64."""
+    """Splitmix64's finaliser over a seed and one or more arrays, uint64."""
     state = np.full(numbers[0].shape, seed & _MASK, dtype=np.uint64)
     for number in numbers:
         state = _mix((state + _word(_GOLDEN)) ^ _mix(number.astype(np.uint64) + _word(_GOLDEN)))

@@ -12,7 +12,7 @@ from ..errors import InputError
 from . import Pictures, Subset
 from .held import pixel_digest
 
-__all__ = ["contradictions", "digests", "few", "leaks", "test_side"]
+__all__ = ["contradictions", "digests", "few", "held_out", "leaks"]
 
 
 def few(pictures: Pictures, per_class: int, seed: int = 0) -> Subset:
@@ -57,7 +57,7 @@ def digests(pictures: Pictures) -> np.ndarray:
     return np.array(rows, dtype=np.uint8).reshape(-1, 32)
 
 
-def test_side(contents: np.ndarray, labels: np.ndarray, *, fraction: float = 0.25, seed: int = 0) -> np.ndarray:
+def held_out(contents: np.ndarray, labels: np.ndarray, *, fraction: float = 0.25, seed: int = 0) -> np.ndarray:
     """Chooses the test pictures: about ``fraction`` of each class, at least one where a class has two or more.
 
     A class always keeps a training picture. All copies of a picture are on one side, also across classes.
@@ -96,8 +96,8 @@ def leaks(contents: np.ndarray, test: np.ndarray) -> np.ndarray:
         contents: uint8 ``[N, 32]``, see :func:`digests`.
         test: bool ``[N]``, true for test pictures.
     """
-    keys = np.array([row.tobytes().hex() for row in contents])
-    return ~test & np.isin(keys, keys[test])
+    tested = {row.tobytes() for row in contents[test]}
+    return ~test & np.array([row.tobytes() in tested for row in contents], dtype=bool)
 
 
 def contradictions(contents: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:

@@ -12,9 +12,7 @@ from ..events import Events, Progress
 from ..views.make import show
 
 
-def features(
-    encoder: Encoder, pictures: Pictures, *, size: int, device: str, batch: int = 256
-) -> Events[np.ndarray]:
+def features(encoder: Encoder, pictures: Pictures, *, size: int, device: str, batch: int = 256) -> Events[np.ndarray]:
     """The pooled features of un-augmented pictures, for training and test pictures alike.
 
     The encoder looks in evaluation mode and without gradients; afterwards each of its modules is back in its mode,
@@ -29,14 +27,16 @@ def features(
 
     Returns:
         float32 ``[N, encoder.width]``.
+
+    Raises:
+        InputError: if the encoder takes no pictures of this size.
     """
+    encoder.check_size(size)
     training = [module for module in encoder.modules() if module.training]
     home = next(encoder.parameters()).device
 
     def look(read: list[np.ndarray]) -> Tensor:
-        shown = show(
-            read, size=size, channels=encoder.channels, device=device, mean=encoder.mean, std=encoder.std
-        )
+        shown = show(read, size=size, channels=encoder.channels, device=device, mean=encoder.mean, std=encoder.std)
         with torch.no_grad():  # within a batch, never across a yield: the caller's own mode is not ours to change
             return encoder(shown)
 
@@ -70,14 +70,22 @@ def inputs(
     return (yield from features(encoder, pictures, size=size, device=device))
 
 
-def standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standardised(train: np.ndarray, test: np.ndarray, *, one_unit: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Both sets with the training set's means taken off and divided by its standard deviations, float64.
 
     A feature that does not vary in training carries nothing to learn from; it becomes 0 in both sets, rather than a
     rounding error blown up.
+
+    Args:
+        train: ``[N, width]``.
+        test: ``[M, width]``.
+        one_unit: divide all by one standard deviation, that of all values. For pixels: they share a unit, and those
+            at the edge that hardly vary among a few pictures would otherwise be blown up to the weight of the rest.
     """
     mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
     varies = deviation > 1e-6 * (1 + np.abs(mean))
+    if one_unit:
+        deviation = np.full_like(deviation, np.sqrt(np.mean(deviation**2)))
     scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0)
     return (train - mean) * scale, (test - mean) * scale
 

@@ -4,19 +4,24 @@ Two things would differ if a measurement were repeated: the few pictures that go
 that happened to be in the test set. With ``correct [D, N]``, one row for each draw and one column for each test
 picture, both spreads are estimated and added in quadrature::
 
-    half = sqrt((t * s_draws / sqrt(D)) ** 2  +  (1.96 * s_pictures / sqrt(N')) ** 2)
+    half = t * sqrt(s_draws ** 2 / D  +  s_pictures ** 2 / N')
 
-* ``s_draws`` is the standard deviation of the D draws' accuracies and t is Student's quantile with D - 1 degrees of
-  freedom (4.30 for three draws): so few draws say little about their own spread.
-* ``s_pictures`` is the standard deviation over test pictures of each one's mean over the draws, by the normal
-  approximation. It is taken with a few imaginary pictures added, two right and two wrong (Agresti & Coull, The
-  American Statistician 1998), or for differences one tie and half a win for either side (Agresti & Min, Statistics in
-  Medicine 2005), and this part is centred where they move the mean. Without them the interval would have no width when
-  every picture is right, which no finite test can show. For a single draw this is the Agresti-Coull interval.
+* ``s_draws`` is the standard deviation of the D draws' accuracies.
+* ``s_pictures`` is the standard deviation over test pictures of each one's mean over the draws. It is taken with a few
+  imaginary pictures added, two right and two wrong (Agresti & Coull, The American Statistician 1998), or for
+  differences one tie and half a win for either side (after Agresti & Min, Statistics in Medicine 2005), so N' = N + 4
+  or N + 2; the interval is centred where they move the mean. Without them it would have no width when every picture
+  is right, which no finite test can show. For a single draw this is the Agresti-Coull interval.
+* t is Student's quantile. The draws' part has D - 1 degrees of freedom and the pictures' part is taken as normal; the
+  sum has ``(D - 1) * (total variance / draws' variance) ** 2`` (Welch & Satterthwaite, Biometrics 1946). So three
+  draws that differ much give t near 4.3, and draws that differ little, beside few test pictures, t near 2.
 
 Assumptions: draws are independent and made alike, test pictures are independent of each other and of the draws. The
-chance interplay of one draw with one picture is counted in both parts, so the interval is a little too wide rather
-than too narrow. With one draw only the second part exists: the interval then speaks about that one trained model.
+chance interplay of one draw with one picture is counted in both parts, which makes the interval a little wide: in
+simulations with 450 pictures, accuracies of 90 to 97 % and draws that truly differ by up to 5 points (standard
+deviation), it covers 95 to 99 %. It falls to 91 to 93 % where two or three draws differ by 10 points. Adding both parts
+with their own quantiles (1.96 and 4.3) never fell below 97 %, but found a real gap of 3 points about half as often.
+With one draw only the second part exists: the interval then speaks about that one trained model.
 """
 
 from collections.abc import Mapping
@@ -25,7 +30,6 @@ import numpy as np
 from scipy.stats import t as student
 
 CONFIDENCE = 0.95
-_NORMAL = 1.959963984540054  # the normal distribution's quantile at 0.975
 
 
 def interval(correct: np.ndarray) -> tuple[float, float, float]:
@@ -106,10 +110,11 @@ def _combined(values: np.ndarray, imaginary: tuple[tuple[float, float], ...]) ->
     number = pictures + weights.sum()
     centre = (each.sum() + weights @ added) / number
     variance = (((each - centre) ** 2).sum() + weights @ (added - centre) ** 2) / number
-    half = _NORMAL * np.sqrt(variance / number)
-    if draws > 1:
-        spread = student.ppf(0.5 + CONFIDENCE / 2, draws - 1) * values.mean(1).std(ddof=1) / np.sqrt(draws)
-        half = np.hypot(half, spread)
+    square, freedom = variance / number, np.inf
+    if draws > 1 and (between := values.mean(1).var(ddof=1) / draws) > 0:
+        freedom = (draws - 1) * ((square + between) / between) ** 2
+        square += between
+    half = student.ppf(0.5 + CONFIDENCE / 2, freedom) * np.sqrt(square)
     return float(values.mean()), float(centre - half), float(centre + half)
 
 

@@ -40,7 +40,9 @@ def usable(split: Split) -> Events[Split]:
         raise InputError("there are no test pictures to measure on")
     unlabelled = np.flatnonzero(split.test.labels < 0)
     if len(unlabelled):
-        raise InputError(f"{len(unlabelled)} test pictures have no label, such as {split.test.name(unlabelled[0])!r}")
+        raise InputError(
+            f"{len(unlabelled)} of the test pictures have no label, such as {split.test.name(unlabelled[0])!r}"
+        )
     if len(taught) < len(split.train.classes):
         absent = [name for number, name in enumerate(split.train.classes) if number not in taught]
         yield Note(f"{len(absent)} classes have no training picture and cannot be recognised: {', '.join(absent[:8])}")
@@ -85,8 +87,14 @@ def score(
     occurring = matrix.sum(1) > 0
     recall = matrix.diagonal()[occurring] / matrix.sum(1)[occurring]
     accuracy, low, high = interval(correct[None])
-    numbers = {"accuracy": accuracy, "low": low, "high": high, "balanced_accuracy": float(recall.mean())}
-    summary = f"{100 * accuracy:.1f} % of {len(truth)} test pictures right (95 % interval {100 * low:.1f} to {100 * high:.1f})."
+    numbers = {
+        "accuracy": accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "balanced_accuracy": float(recall.mean()),
+    }
+    sure = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    summary = f"{100 * accuracy:.1f} % of {len(truth)} test pictures right ({sure})."
     figures = [_mistakes(split.test, guess, confidence, kind)] if not correct.all() else []
     return Result(
         name=name,
@@ -118,7 +126,9 @@ def _confidence(scores: np.ndarray, kind: str) -> np.ndarray:
 def _per_class(matrix: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
     rows = []
     for number, name in enumerate(classes):
-        right, there, guessed = (int(n) for n in (matrix[number, number], matrix[number].sum(), matrix[:, number].sum()))
+        right, there, guessed = (
+            int(n) for n in (matrix[number, number], matrix[number].sum(), matrix[:, number].sum())
+        )
         rows.append([name, there, _share(right, there), _share(right, guessed)])
     return {
         "title": "Class by class",

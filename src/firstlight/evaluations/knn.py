@@ -54,7 +54,14 @@ class Knn(Evaluation):
 
 
 def votes(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, *, k: int, temperature: float, classes: int
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    *,
+    k: int,
+    temperature: float,
+    classes: int,
+    values: int = 4_000_000,
 ) -> Events[np.ndarray]:
     """The share of the k nearest neighbours' weight that each class gets, float64 ``[M, classes]``; rows sum to 1.
 
@@ -67,10 +74,11 @@ def votes(
         k: at most N.
         temperature: divides the cosine similarity.
         classes: how many.
+        values: how many similarities are held in memory at a time, 8 bytes each.
     """
     train, test = _unit(train), _unit(test)
     belongs = np.eye(classes)[labels]
-    chunk = max(1, 4_000_000 // len(train))  # 32 MB of similarities at a time
+    chunk = max(1, values // len(train))
     shares = np.empty((len(test), classes))
     for start in range(0, len(test), chunk):
         # Rounded, since a matrix product may give two copies of a picture similarities that differ in the last bit.

@@ -19,6 +19,8 @@ from . import Evaluation, Result
 from ._features import folds, inputs, standardised
 from ._scoring import score, usable, widened
 
+ITERATIONS = 1000
+
 
 @dataclass(frozen=True)
 class Linear(Evaluation):
@@ -49,14 +51,14 @@ class Linear(Evaluation):
         split = yield from usable(split)
         train = yield from inputs(encoder, split.train, size=size, device=device)
         test = yield from inputs(encoder, split.test, size=size, device=device)
-        train, test = in_span(*standardised(train, test))
+        train, test = in_span(*standardised(train, test, one_unit=encoder is None))
         labels = split.train.labels
 
         penalty = yield from self._choose(train, labels, seed)
         probe = fitted(train, labels, penalty)
         yield Progress("linear probe", 1, 1)
-        if probe.n_iter_.max() >= probe.max_iter:
-            yield Warned(f"linear probe: not fully converged after {probe.max_iter} iterations")
+        if probe.n_iter_.max() >= ITERATIONS:
+            yield Warned(f"linear probe: not fully converged after {ITERATIONS} iterations")
 
         scores = widened(probe.predict_proba(test), probe.classes_, len(split.train.classes), missing=0.0)
         used = asdict(self) | {"penalty": penalty, "size": size, "seed": seed}
@@ -94,7 +96,7 @@ def fitted(
         penalty: above 0. Intercepts are not penalised.
         start: an earlier fit to begin from, which shortens the way along a path of penalties.
     """
-    probe = LogisticRegression(C=1 / penalty, max_iter=1000, tol=1e-5, warm_start=True)
+    probe = LogisticRegression(C=1 / penalty, max_iter=ITERATIONS, tol=1e-5, warm_start=True)
     if start is not None:
         probe.coef_, probe.intercept_, probe.classes_ = start.coef_.copy(), start.intercept_.copy(), start.classes_
     with warnings.catch_warnings():

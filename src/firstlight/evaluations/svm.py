@@ -21,7 +21,7 @@ from ._scoring import score, usable, widened
 
 @dataclass(frozen=True)
 class Svm(Evaluation):
-    """An SVM with the kernel exp(-gamma |x - y|^2) on standardised pixels (no encoder) or features.
+    """An SVM with the kernel exp(-gamma |x - y|^2) on standardised features, or on pixels where there is no encoder.
 
     C and gamma are those that get most held-out training pictures right over stratified folds (of equals, the
     smallest C, then the smallest gamma: the smoothest). It is then fitted again to all training pictures.
@@ -50,8 +50,8 @@ class Svm(Evaluation):
         split = yield from usable(split)
         train = yield from inputs(encoder, split.train, size=size, device=device, largest=self.pixels)
         test = yield from inputs(encoder, split.test, size=size, device=device, largest=self.pixels)
-        train, test = standardised(train, test)
-        unit = 1 / max(train.shape[1] * train.var(), 1e-12)
+        train, test = standardised(train, test, one_unit=encoder is None)
+        unit = 1 / max(train.shape[1] * float(train.var()), 1e-12)
 
         c, gamma = yield from self._choose(train, split.train.labels, unit, seed)
         machine = SVC(C=c, gamma=gamma, cache_size=500).fit(train, split.train.labels)
@@ -97,7 +97,7 @@ def decided(machine: SVC, given: np.ndarray) -> np.ndarray:
 
 
 def _stratified(labels: np.ndarray, wanted: int, seed: int) -> np.ndarray:
-    """About ``wanted`` picture numbers, in order: the same fraction of every class, and at least two where there are."""
+    """About ``wanted`` picture numbers, in order: the same part of each class, but two at least if it has them."""
     random, kept = np.random.default_rng(seed), []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

@@ -1,95 +1,196 @@
 """The chaos game played by many chains at once: pixel numbers of an affine system's attractor.
 
-A single chain waits for its own last multiplication and its own branch. Here 256 chains take their turns side by
-side: the inner loops run over chains, hold no branch and no gather, and compile to vector instructions. The maps come
-as a tuple, so that numba compiles one kernel per number of maps with the choice between them unrolled.
+One chain alone waits for its own last multiplication and its own branch. Here 256 chains take their turns side by
+side: the inner loops run over chains, hold no branch and no gather, and compile to vector instructions.
 
 Arithmetic is strict: no fast-math flag is set, so nothing is contracted, reordered or assumed finite, and every
-processor gives the same bits. Under ``NUMBA_DISABLE_JIT=1`` the same code runs as Python.
+processor gives the same bits. Under ``NUMBA_DISABLE_JIT=1`` the same code runs as plain Python.
 """
 
 import numpy as np
-from numba import njit
+from numba import literally, njit
+
+MOST_MAPS = 8
+"""The largest system the kernel is written out for."""
 
 CHAINS = 256
 """How many chains share a picture. Part of a picture's definition: point ``i`` belongs to chain ``i % CHAINS``."""
 
-SETTLE = 48
-"""Rounds played before any point counts, for the chains to reach the attractor from the origin."""
+ROUNDS = 8
+"""Rounds played between two looks at the points; 2,048 points and the chains' state stay in the first-level cache."""
 
-SURVEY = 32
-"""Rounds that measure the extent (8,192 points); what lies further out than a picture's padding is not drawn."""
+SETTLE = 6 * ROUNDS
+"""Rounds before any point counts, for the chains to reach the attractor from the origin."""
+
+SURVEY = 4 * ROUNDS
+"""Rounds that measure the extent (8,192 points); what lies further out than the picture's padding is not drawn."""
 
 FAR = np.float32(1e6)
-"""A system whose chains leave this distance while it is surveyed counts as divergent."""
+"""A system with a chain beyond this distance at the end of the survey is divergent."""
 
-Maps = tuple[tuple[float, float, float, float, float, float], ...]
-strict = {"nogil": True, "error_model": "numpy"}
+strict = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @njit(**strict)
-def play(maps, thresholds, state, size, pad, spots):
+def play(system, key, size, pad, spots):
     """Plays the game and notes where each point falls.
 
     Args:
-        maps: one tuple of floats (a, b, c, d, e, f) per map: x' = ax + by + e, y' = cx + dy + f.
-        thresholds: one integer per map; map ``k`` is taken by 24-bit values from ``thresholds[k]`` up to the next
-            map's. The first is 0.
-        state: uint32 ``[2 * CHAINS]`` of random bits, not both words of a chain zero; used up.
+        system: float64 ``[N, 7]``, a row (a, b, c, d, e, f, p) per map, N up to ``MOST_MAPS``: x' = ax + by + e,
+            y' = cx + dy + f, taken with a probability proportional to p.
+        key: uint64 that seeds the chains.
         size: the side of the picture in pixels.
         pad: pixels left free around the surveyed extent, at least 1.
-        spots: uint32 ``[rounds * CHAINS]``, filled with ``row * size + column`` of each point in the order drawn, or
-            ``size * size`` for a point outside rows and columns ``1 .. size - 2``.
+        spots: uint32 ``[points]``, filled with ``row * size + column`` in the order drawn. Points outside rows and
+            columns ``1 .. size - 2`` land on the outermost pixels, which are no part of the picture.
 
     Returns:
         False, with ``spots`` untouched, if the system is divergent.
     """
-    place = np.zeros(2 * CHAINS, np.float32)
-    for _ in range(SETTLE):
-        for i in range(CHAINS):
-            place[i], place[CHAINS + i] = _move(maps, thresholds, _roll(state, i), place[i], place[CHAINS + i])
-    left, right, bottom, top = _survey(maps, thresholds, state, place)
-    if not (left > -FAR and right < FAR and bottom > -FAR and top < FAR):
+    thresholds, state = _thresholds(system), _seeded(key)
+    walk = np.zeros((ROUNDS + 1) * 2 * CHAINS, np.float32)
+    maps = np.zeros((MOST_MAPS, 6), np.float32)
+    for k in range(len(system)):
+        for j in range(6):
+            maps[k, j] = system[k, j]
+    for _ in range(SETTLE // ROUNDS):
+        _advance(len(system), maps, thresholds, state, walk)
+    low, high = np.empty(2 * CHAINS, np.float32), np.empty(2 * CHAINS, np.float32)
+    for i in range(2 * CHAINS):
+        low[i], high[i] = FAR, -FAR
+    for _ in range(SURVEY // ROUNDS):
+        _advance(len(system), maps, thresholds, state, walk)
+        _stretch(walk, low, high)
+    if not _near(walk):
         return False
-    room = np.float32(size - 2 * pad - 0.01)
-    scale_x = room / (right - left) if right > left else np.float32(0)
-    scale_y = room / (top - bottom) if top > bottom else np.float32(0)
-    margin, edge = np.float32(pad), np.float32(size - 1)
-    for start in range(0, len(spots), CHAINS):
-        for i in range(CHAINS):
-            x, y = _move(maps, thresholds, _roll(state, i), place[i], place[CHAINS + i])
-            place[i], place[CHAINS + i] = x, y
-            column, row = (x - left) * scale_x + margin, (top - y) * scale_y + margin
-            inside = (column >= np.float32(1)) & (column < edge) & (row >= np.float32(1)) & (row < edge)
-            column = column if inside else np.float32(0)
-            row = row if inside else np.float32(size)
-            spots[start + i] = np.uint32(np.int32(row) * np.int32(size) + np.int32(column))
+    _to_pixels(system, low, high, size, pad, maps, walk)
+    for start in range(0, len(spots), ROUNDS * CHAINS):
+        _advance(len(system), maps, thresholds, state, walk)
+        for turn in range(ROUNDS):
+            row, first = (turn + 1) * 2 * CHAINS, start + turn * CHAINS
+            _place(walk[row:], size, spots[first : first + CHAINS])
     return True
 
 
-@njit(inline="always")
-def _move(maps, thresholds, value, x, y):
-    """One chain's turn. Every map is weighed and the last one whose threshold is reached stays: no branch."""
-    a, b, c, d, e, f = _single(maps[0])
-    for k in range(1, len(maps)):
-        taken = value >= np.uint32(thresholds[k])
-        ak, bk, ck, dk, ek, fk = _single(maps[k])
-        a = ak if taken else a
-        b = bk if taken else b
-        c = ck if taken else c
-        d = dk if taken else d
-        e = ek if taken else e
-        f = fk if taken else f
-    return a * x + (b * y + e), c * x + (d * y + f)
+@njit(**strict)
+def _thresholds(system):
+    """Map ``k`` is taken by 24-bit values from ``thresholds[k]`` up to the next; absent maps are out of reach."""
+    thresholds = np.empty(MOST_MAPS, np.uint32)
+    for k in range(MOST_MAPS):
+        thresholds[k] = 1 << 24
+    total = 0.0
+    for k in range(len(system)):
+        total += system[k, 6]
+    reached = 0.0
+    for k in range(len(system)):
+        thresholds[k] = np.uint32(min(reached / total, 1.0) * float(1 << 24))
+        reached += system[k, 6]
+    return thresholds
 
 
-@njit(inline="always")
-def _single(row):
-    a, b, c, d, e, f = row
-    return np.float32(a), np.float32(b), np.float32(c), np.float32(d), np.float32(e), np.float32(f)
+@njit(**strict)
+def _seeded(key):
+    """The chains' first states by splitmix64, uint32 ``[2 * CHAINS]``; odd, because all zero would stay zero."""
+    state = np.empty(2 * CHAINS, np.uint32)
+    z = np.uint64(key)
+    for i in range(2 * CHAINS):
+        z = z + np.uint64(0x9E3779B97F4A7C15)
+        w = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        w = (w ^ (w >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state[i] = np.uint32((w ^ (w >> np.uint64(31))) & np.uint64(0xFFFFFFFF)) | np.uint32(1)
+    return state
 
 
-@njit(inline="always")
+@njit(**strict)
+def _to_pixels(system, low, high, size, pad, maps, walk):
+    """Changes the coordinates of the maps and the chains to columns and rows, so that points need no scaling."""
+    left, right, bottom, top = low[0], high[0], low[CHAINS], high[CHAINS]
+    for i in range(CHAINS):
+        left, right = min(left, low[i]), max(right, high[i])
+        bottom, top = min(bottom, low[CHAINS + i]), max(top, high[CHAINS + i])
+    left, right, bottom, top = float(left), float(right), float(bottom), float(top)
+    room = size - 2 * pad - 0.01  # the hundredth keeps the outermost point inside its own pixel
+    u = room / (right - left) if right > left else 1.0
+    v = -room / (top - bottom) if top > bottom else -1.0  # a picture's first row is its top
+    shift_u, shift_v = pad - u * left, pad - v * top
+    for k in range(len(system)):
+        a, b, c, d = system[k, 0], system[k, 1] * (u / v), system[k, 2] * (v / u), system[k, 3]
+        e = u * system[k, 4] + shift_u - (a * shift_u + b * shift_v)
+        f = v * system[k, 5] + shift_v - (c * shift_u + d * shift_v)
+        maps[k, 0], maps[k, 1], maps[k, 2], maps[k, 3], maps[k, 4], maps[k, 5] = a, b, c, d, e, f
+    for i in range(CHAINS):
+        walk[i] = u * walk[i] + shift_u
+        walk[CHAINS + i] = v * walk[CHAINS + i] + shift_v
+
+
+@njit(**strict)
+def _advance(count, maps, thresholds, state, walk):
+    """Plays ``ROUNDS`` rounds.
+
+    ``walk`` holds one row ``[2 * CHAINS]``, all x and then all y, for the beginning and for each round after it; the
+    last row becomes the next beginning. It is one flat array, and the maps are scalars, because otherwise the
+    compiler cannot tell that a store leaves the other arrays alone and gives up on vector instructions.
+    """
+    if count <= 2:
+        _rounds(2, maps, thresholds, state, walk)
+    elif count == 3:
+        _rounds(3, maps, thresholds, state, walk)
+    elif count == 4:
+        _rounds(4, maps, thresholds, state, walk)
+    elif count <= 6:
+        _rounds(6, maps, thresholds, state, walk)
+    else:
+        _rounds(8, maps, thresholds, state, walk)
+
+
+@njit(**strict)
+def _rounds(count, maps, thresholds, state, walk):
+    """Rounds of a system of ``count`` maps, a number known to the compiler, which leaves out the lines beyond it.
+
+    Every map is weighed in turn and the last one whose threshold is reached stays: selects instead of branches.
+    """
+    count = literally(count)
+    m0, m1, m2, m3 = _row(maps[0]), _row(maps[1]), _row(maps[2]), _row(maps[3])
+    m4, m5, m6, m7 = _row(maps[4]), _row(maps[5]), _row(maps[6]), _row(maps[7])
+    t1, t2, t3, t4 = thresholds[1], thresholds[2], thresholds[3], thresholds[4]
+    t5, t6, t7 = thresholds[5], thresholds[6], thresholds[7]
+    for turn in range(ROUNDS):
+        row = turn * 2 * CHAINS
+        for i in range(CHAINS):
+            value = _roll(state, i)
+            m = _pick(value >= t1, m1, m0)
+            if count > 2:
+                m = _pick(value >= t2, m2, m)
+            if count > 3:
+                m = _pick(value >= t3, m3, m)
+            if count > 4:
+                m = _pick(value >= t5, m5, _pick(value >= t4, m4, m))
+            if count > 6:
+                m = _pick(value >= t7, m7, _pick(value >= t6, m6, m))
+            x, y = walk[row + i], walk[row + CHAINS + i]
+            walk[row + 2 * CHAINS + i] = m[0] * x + (m[1] * y + m[4])
+            walk[row + 3 * CHAINS + i] = m[2] * x + (m[3] * y + m[5])
+    for i in range(2 * CHAINS):
+        walk[i] = walk[ROUNDS * 2 * CHAINS + i]
+
+
+@njit(**strict)
+def _row(table):
+    return table[0], table[1], table[2], table[3], table[4], table[5]
+
+
+@njit(**strict)
+def _pick(taken, new, old):
+    a = new[0] if taken else old[0]
+    b = new[1] if taken else old[1]
+    c = new[2] if taken else old[2]
+    d = new[3] if taken else old[3]
+    e = new[4] if taken else old[4]
+    f = new[5] if taken else old[5]
+    return a, b, c, d, e, f
+
+
+@njit(**strict)
 def _roll(state, i):
     """The next 24 random bits of chain ``i``, by xoroshiro64* (Blackman & Vigna, https://prng.di.unimi.it).
 
@@ -106,26 +207,32 @@ def _roll(state, i):
 
 
 @njit(**strict)
-def _survey(maps, thresholds, state, place):
-    """Plays on and returns the extent (left, right, bottom, top), all of it FAR if a chain flies off."""
-    extent = np.empty(4 * CHAINS, np.float32)
-    extent[: 2 * CHAINS] = np.float32(np.inf)
-    extent[2 * CHAINS :] = np.float32(-np.inf)
-    for _ in range(SURVEY):
-        for i in range(CHAINS):
-            x, y = _move(maps, thresholds, _roll(state, i), place[i], place[CHAINS + i])
-            place[i], place[CHAINS + i] = x, y
-            low_x, low_y = extent[i], extent[CHAINS + i]
-            high_x, high_y = extent[2 * CHAINS + i], extent[3 * CHAINS + i]
-            extent[i] = x if x < low_x else low_x
-            extent[CHAINS + i] = y if y < low_y else low_y
-            extent[2 * CHAINS + i] = x if x > high_x else high_x
-            extent[3 * CHAINS + i] = y if y > high_y else high_y
-    left, bottom, right, top = extent[0], extent[CHAINS], extent[2 * CHAINS], extent[3 * CHAINS]
-    for i in range(CHAINS):
-        # a comparison with NaN is false, so a chain that has left the numbers must be asked where it is
-        if not (abs(place[i]) < FAR and abs(place[CHAINS + i]) < FAR):
-            return -FAR, FAR, -FAR, FAR
-        left, bottom = min(left, extent[i]), min(bottom, extent[CHAINS + i])
-        right, top = max(right, extent[2 * CHAINS + i]), max(top, extent[3 * CHAINS + i])
-    return left, right, bottom, top
+def _stretch(walk, low, high):
+    """Widens each chain's lowest and highest coordinates by the rounds just played."""
+    for turn in range(1, ROUNDS + 1):
+        for i in range(2 * CHAINS):
+            value = walk[turn * 2 * CHAINS + i]
+            low[i] = value if value < low[i] else low[i]
+            high[i] = value if value > high[i] else high[i]
+
+
+@njit(**strict)
+def _near(walk):
+    """Whether every chain is still at a number, and a modest one; a comparison with NaN is false."""
+    near = 0
+    for i in range(2 * CHAINS):
+        near += 1 if abs(walk[i]) < FAR else 0
+    return near == 2 * CHAINS
+
+
+@njit(**strict)
+def _place(here, size, spots):
+    """Turns one round's columns and rows into pixel numbers; what is outside, or no number, goes to the rim."""
+    zero, far, wide = np.float32(0), np.float32(size - 1), np.int32(size)
+    for i in range(len(spots)):
+        column, row = here[i], here[CHAINS + i]
+        column = column if column < far else far
+        row = row if row < far else far
+        column = column if column > zero else zero
+        row = row if row > zero else zero
+        spots[i] = np.uint32(np.int32(np.int32(row) * wide) + np.int32(column))

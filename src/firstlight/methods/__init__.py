@@ -68,9 +68,9 @@ class Method(nn.Module):
         """Called once per optimiser step, after the gradients are complete: to freeze a layer, for instance."""
 
     def after_step(self, t: float) -> None:
-        """Called once per optimiser step, after the weights moved: momentum copies follow here."""
-        from ..parts.momentum import Momentum
+        """Called once per optimiser step, after the weights moved: momentum copies and moving means follow here."""
+        from ..parts.momentum import Momentum, MovingMean
 
         for module in self.modules():
-            if isinstance(module, Momentum):
+            if isinstance(module, (Momentum, MovingMean)):
                 module.follow(t)

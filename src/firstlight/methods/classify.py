@@ -3,11 +3,11 @@
 Formula-driven supervised learning: Kataoka et al., ACCV 2020. https://arxiv.org/abs/2101.08515
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..encoder import Encoder
 from ..errors import InputError
+from ..parts.losses import cross_entropy
 from ..views import Batch, View
 from ..views.mix import mix
 from . import Method, Optimisation
@@ -24,7 +24,7 @@ class Classify(Method):
         categories: the number of classes.
         smoothing: the share of each target spread evenly over all classes.
         mixup: the Beta distribution's parameter for blending pictures; 0 switches it off.
-        cutmix: the same for pasting rectangles. With both, each sample or batch gets one of the two.
+        cutmix: the same for pasting rectangles. With both, each sample gets one of the two.
     """
 
     views = (View(flip=0.0),)
@@ -52,7 +52,7 @@ class Classify(Method):
         pictures, targets = mix(batch.views[0], batch.label, batch.key, **self.mixing)
 
         logits = self.predict(pictures)
-        loss = F.cross_entropy(logits, targets)
+        loss = cross_entropy(logits, targets)
 
         # Of a mixed picture, the label that weighs more counts as right.
         accuracy = (logits.argmax(1) == targets.argmax(1)).float().mean()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..encoder import Encoder
+from ..errors import InputError
 from ..parts.crops import by_size
 from ..parts.heads import PrototypeHead
 from ..parts.losses import distillation, entropy, spread
@@ -53,6 +54,8 @@ class DINO(Method):
         freeze_last: float = 0.01,
     ):
         super().__init__()
+        if not encoder.any_size:
+            raise InputError(f"dino shows crops of two sizes and {encoder.model!r} takes one; choose a resnet or vit_")
         self.encoder = encoder
         self.head = PrototypeHead(encoder.width, hidden, bottleneck, prototypes)
         self.teacher = Momentum(nn.Sequential(encoder, self.head), start=momentum)
@@ -75,7 +78,3 @@ class DINO(Method):
     def before_step(self, t: float) -> None:
         if t < self.freeze_last:
             self.head.last.weight.grad = None
-
-    def after_step(self, t: float) -> None:
-        super().after_step(t)
-        self.center.follow()

@@ -46,19 +46,21 @@ class MAE(Method):
         fresh: bool = True,
     ):
         super().__init__()
-        if encoder.patch is None or encoder.patches is None:
-            raise InputError(f"mae needs a ViT, such as 'vit_tiny_patch16_224'; {encoder.model!r} cannot drop patches")
+        if not encoder.maskable or encoder.patch is None or encoder.patches is None:
+            raise InputError(
+                f"mae needs a ViT, such as 'vit_tiny_patch16_224'; {encoder.model!r} cannot leave out patches"
+            )
         if not 0 < int(encoder.patches * (1 - mask)) < encoder.patches:
             raise InputError(f"mask={mask} must hide some of the {encoder.patches} patches and leave some; try 0.75")
         if fresh:
             initialise(encoder)
             fix(encoder, encoder.patches)
-        self.encoder, self.mask, self.standardise = encoder, mask, standardise
+        self.encoder, self.patch, self.mask, self.standardise = encoder, encoder.patch, mask, standardise
         values = encoder.channels * encoder.patch**2
         self.decoder = Decoder(encoder.width, encoder.patches, values, width=width, depth=depth, heads=heads)
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
-        target = patchify(batch.views[0], self.encoder.patch)
+        target = patchify(batch.views[0], self.patch)
         target = standardised(target) if self.standardise else target
 
         keep, hidden = random_mask(batch.key, target.shape[1], self.mask)

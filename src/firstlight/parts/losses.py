@@ -1,10 +1,15 @@
-"""Losses that compare views across the whole batch of all ranks."""
+"""Losses of methods; those that compare samples do so across the whole batch of all ranks."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .. import ranks
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of logits ``[B, K]`` with target probabilities ``[B, K]``, never in half precision."""
+    return -(targets * _full(logits).log_softmax(1)).sum(1).mean()
 
 
 def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:

@@ -20,4 +20,3 @@ def random_mask(key: Tensor, length: int, ratio: float) -> tuple[Tensor, Tensor]
     noise = uniforms(key, length, Salt.HIDE)
     keep = noise.argsort(dim=1, stable=True)[:, : int(length * (1 - ratio))]
     return keep, torch.ones_like(noise, dtype=torch.bool).scatter(1, keep, False)
-

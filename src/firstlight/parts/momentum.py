@@ -42,8 +42,8 @@ class Momentum(nn.Module):
     @torch.no_grad()
     def follow(self, t: float) -> None:
         """Moves the copy once: ``copy <- m copy + (1 - m) module`` with ``m`` between ``start`` and ``end``."""
-        theirs = [parameter.detach() for parameter in self._source[0].parameters()]
-        torch._foreach_lerp_(list(self.copy.parameters()), theirs, 1 - cosine(self.start, self.end, t))
+        mine, theirs = ([p.detach() for p in module.parameters()] for module in (self.copy, self._source[0]))
+        torch._foreach_lerp_(mine, theirs, 1 - cosine(self.start, self.end, t))
 
     def train(self, mode: bool = True) -> "Momentum":
         super().train(mode)
@@ -81,8 +81,8 @@ class MovingMean(nn.Module):
         self.parts += 1
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """Moves ``value`` towards the mean of all rows heard since the last time, which must be some."""
+    def follow(self, t: float) -> None:
+        """Moves ``value`` towards the mean of all rows heard since the last time; ``t`` does not matter."""
         self.value.lerp_(ranks.mean(self.heard / self.parts), 1 - self.momentum)
         self.heard.zero_()
         self.parts.zero_()

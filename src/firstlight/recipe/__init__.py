@@ -12,14 +12,14 @@ import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .. import spec
 from ..errors import CorruptError, InputError
 from ..events import Events, Value, Warned
 from ..runs import Run, read_json
 
-__all__ = ["Recipe", "begin", "load", "logged", "open_run"]
+__all__ = ["Recipe", "begin", "load", "logged", "next_free", "open_run", "write_report"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,11 @@ class Recipe:
         """The fields as JSON values."""
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
+    def moved(self, out: Path | None) -> Self:
+        """The same recipe, writing to another place (None: the next free one)."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return type(self)(**(fields | {"out": out} if "out" in fields else fields))
+
     def digest(self) -> str:
         """A short hash of the settings that decide the outcome: all but where it is written."""
         decisive = {key: value for key, value in self.settings().items() if key != "out"}
@@ -62,9 +67,14 @@ def open_run(out: Path | None, name: str, resume: bool = False) -> Run:
             hint = f"'firstlight resume {out}' continues it" if (out / "recipe.json").exists() else "it is not a run"
             raise InputError(f"{str(out)!r} is not empty ({hint}); choose another --out")
         return Run(out)
+    return Run(next_free(name))
+
+
+def next_free(name: str) -> Path:
+    """The first of ``runs/NAME-001``, ``runs/NAME-002``, ... after those that are there."""
     runs = Path("runs")
     taken = [int(p.name.rpartition("-")[2]) for p in runs.glob(f"{name}-*") if p.name.rpartition("-")[2].isdigit()]
-    return Run(runs / f"{name}-{max(taken, default=0) + 1:03d}")
+    return runs / f"{name}-{max(taken, default=0) + 1:03d}"
 
 
 def begin(run: Run, recipe: Recipe, derived: dict[str, Any]) -> None:
@@ -100,6 +110,13 @@ def logged(run: Run, events: Events[Value]) -> Events[Value]:
         events.close()
 
 
+def write_report(run: Run) -> Path:
+    """Writes the run's page from what its folder holds by now, and returns its path."""
+    from ..report import write
+
+    return write(run.path)
+
+
 def load(path: str | Path) -> Recipe:
     """Reads a recipe from ``recipe.json`` or from a run folder that holds one.
 
@@ -120,7 +137,9 @@ def load(path: str | Path) -> Recipe:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             nearest = f"did you mean {close[0]!r}? " if close else ""
-            raise InputError(f"recipe {record['recipe']!r} has no setting {key!r}; {nearest}allowed: {', '.join(known)}")
+            raise InputError(
+                f"recipe {record['recipe']!r} has no setting {key!r}; {nearest}allowed: {', '.join(known)}"
+            )
     try:
         return TypeAdapter(kind).validate_python(settings)
     except ValidationError as error:

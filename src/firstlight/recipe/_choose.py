@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import spec
-from ..errors import InputError, unknown
-from ..events import Events
+from ..errors import InputError
+from ..events import Events, Note
 
 if TYPE_CHECKING:
     from ..data import Pictures
     from ..encoder import Encoder
     from ..methods import Method, Optimisation
+
+
+SIDES = (32, 48, 64, 96, 128, 160, 192, 224)  # multiples of 16, so that most models take them
 
 
 def device(wanted: str | None) -> str:
@@ -78,8 +81,32 @@ def known_source(text: str) -> str:
     )
 
 
+def kept_size(path: Path | None) -> int | None:
+    """The side that a kept encoder was trained at; None for a checkpoint of others, which does not say."""
+    if path is None or path.is_file():
+        return None
+    from ..weights import encoder_folder, read_config
+
+    return read_config(encoder_folder(path))["size"]
+
+
+def side(data: str, device: str) -> Events[int]:
+    """The side to show pictures at: their typical short side, rounded to a usual one, at most what is affordable."""
+    from ..data.source import typical_side
+
+    there = yield from typical_side(data)
+    most = 224 if device.startswith("cuda") else 128
+    chosen = max(32, min((s for s in SIDES if s >= there), default=SIDES[-1]))
+    if chosen > most:
+        yield Note(f"the pictures measure about {there} px; shown at {most} px to save time (--size changes that)")
+    return min(chosen, most)
+
+
 def encoder(path: Path | None, model: str, *, size: int, channels: int, drop_path: float, seed: int) -> "Encoder":
-    """A fresh encoder whose weights depend on ``seed`` alone, or the one kept at ``path``."""
+    """A fresh encoder whose weights depend on ``seed`` alone, or the one kept at ``path``.
+
+    ``model`` says what a checkpoint file of others is for.
+    """
     import torch
 
     from ..encoder import Encoder
@@ -87,7 +114,8 @@ def encoder(path: Path | None, model: str, *, size: int, channels: int, drop_pat
     torch.manual_seed(seed)
     if path is None:
         return Encoder(model, size=size, channels=channels, drop_path=drop_path)
-    return Encoder.load(path, size=size, channels=channels)
+    foreign = path.is_file() and not (path.parent / "config.json").exists()
+    return Encoder.load(path, model=model if foreign else None, size=size, channels=channels, drop_path=drop_path)
 
 
 def method(text: str, given: "Encoder", categories: int) -> "Method":

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 RESERVE = 0.2  # of the budget: reading, drawing the first pictures, kernel SVM, predicting, the report
 PASSES = 30  # over the labelled pictures, at most: beyond that fine-tuning on so few only repeats itself
-LEAST = 20  # steps below which a network has learnt nothing worth comparing
+OVERHEAD = 1.25  # views, drawing and logging beside the step itself
+LEAST = 5  # steps below which a network has learnt nothing worth comparing
 
 
-def make(recipe: "Compare", split: "Split", labelled: "list[Split]", *, size: int, device: str) -> Events[dict[str, Any]]:
+def make(
+    recipe: "Compare", split: "Split", labelled: "list[Split]", *, size: int, device: str
+) -> Events[dict[str, Any]]:
     """Works out the steps of pre-training and fine-tuning, and says so.
 
     Fine-tuning is served first, up to ``PASSES`` over the labelled pictures (or 200 steps); the rest of the budget
@@ -47,9 +50,9 @@ def make(recipe: "Compare", split: "Split", labelled: "list[Split]", *, size: in
                 f"{LEAST}; raise --budget, or choose a smaller --size (now {size}), --model or --seeds"
             )
     yield Note(
-        f"{len(split.train):,} training pictures ({pictures:,} labelled in each draw), {len(split.test):,} test pictures, "
-        f"{len(split.train.classes)} classes, shown at {size} px; {steps['pretrain_steps']:,} steps of pre-training, "
-        f"{steps['finetune_steps']:,} of fine-tuning, {precision} on {device}"
+        f"{len(split.train):,} training pictures ({pictures:,} labelled in each draw), {len(split.test):,} test "
+        f"pictures, {len(split.train.classes)} classes, shown at {size} px; {steps['pretrain_steps']:,} steps of "
+        f"pre-training, {steps['finetune_steps']:,} of fine-tuning, {precision} on {device}"
     )
     if len(split.test) < 100:
         yield Warned(f"only {len(split.test)} test pictures: expect wide intervals")
@@ -57,33 +60,34 @@ def make(recipe: "Compare", split: "Split", labelled: "list[Split]", *, size: in
 
 
 def _speed(
-    recipe: "Compare", size: int, batch: int, classes: int, device: str, precision: str = "auto"
+    recipe: "Compare", size: int, batch: int, classes: int, device: str, wanted: str = "auto"
 ) -> tuple[str, float]:
     """The precision to use and the seconds of one training step, measured on noise."""
     import torch
 
-    from ..train.precision import autocast, fastest
+    from ..methods.classify import Classify
+    from ..train import precision
 
     encoder = _choose.encoder(None, recipe.model, size=size, channels=recipe.channels, drop_path=0.0, seed=0)
-    network = torch.nn.Sequential(encoder, torch.nn.Linear(encoder.width, classes)).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5)
+    method = Classify(encoder, categories=classes).to(device)
+    optimizer = torch.optim.AdamW(method.parameters(), lr=1e-5)
     pictures = torch.rand(batch, recipe.channels, size, size, device=device)
+    chosen, _ = precision.choose(wanted, device, method, lambda: pictures)
+    arithmetic = precision.Arithmetic(chosen, device)
 
     def step() -> None:
-        with autocast(device, precision):
-            loss = network(pictures).float().logsumexp(1).mean()
+        with arithmetic.autocast():
+            loss = method.predict(pictures).float().logsumexp(1).mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         if device.startswith("cuda"):
             torch.cuda.synchronize()
 
-    if precision == "auto":
-        precision = fastest(network, pictures, device)
     step()
     times = []
-    for _ in range(3):
+    for _ in range(5):
         begun = time.perf_counter()
         step()
         times.append(time.perf_counter() - begun)
-    return precision, sorted(times)[1] * 1.15  # views, drawing and logging beside the step itself
+    return chosen, sorted(times)[2] * OVERHEAD

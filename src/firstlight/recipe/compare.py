@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from .. import spec
-from ..errors import InputError
-from ..events import Events, Measured, Note, Saved, Warned
+from ..errors import InputError, unknown
+from ..events import Events, Measured, Note, Saved
 from ..runs import Run, read_json
-from . import Recipe, _choose, _plan, begin, logged, open_run
+from . import Recipe, _choose, _plan, begin, logged, open_run, write_report
 
 if TYPE_CHECKING:
     from ..data import Split
@@ -47,7 +47,7 @@ class Compare(Recipe):
     channels: Literal[1, 3] = 3
     """grey or colour input"""
     flip: float | None = None
-    """probability of a left-right flip in fine-tuning; 0 where left and right matter, as in text; unset: 0.5"""
+    """probability of a left-right flip in fine-tuning; 0 where left and right matter, as in text; unset: 0"""
     categories: int = 100
     """formula: how many classes to pre-train on"""
     pretrain_batch: int = 128
@@ -70,7 +70,7 @@ class Compare(Recipe):
         data, device = _choose.known_source(self.data), _choose.device(self.device)
         from ..data.source import open_split
 
-        size = self.size or _choose.side(data, device)
+        size = self.size or (yield from _choose.side(data, device))
         split = yield from open_split(data, size=size, seed=self.seed)
         labelled = self._draws(split)
         run = open_run(self.out, self.command(), resume=resume)
@@ -82,7 +82,7 @@ class Compare(Recipe):
             try:
                 yield from logged(run, self._compete(run, plan, split, labelled))
             finally:
-                path = _write_report(run)
+                path = write_report(run)
             yield Saved("report", str(path))
         return run.path
 
@@ -100,7 +100,7 @@ class Compare(Recipe):
             if spec.Spec.parse(text).name not in spec.names("methods") or _choose.needs_labels(text):
                 allowed = [*FIXED, *spec.names("formulas")]
                 allowed += [name for name in spec.names("methods") if not _choose.needs_labels(name)]
-                raise _choose.unknown("contender", text, allowed)
+                raise unknown("contender", text, allowed)
 
     def _draws(self, split: "Split") -> "list[Split]":
         """The labelled set of each draw, with the test set they share."""
@@ -114,10 +114,12 @@ class Compare(Recipe):
     def _compete(self, run: Run, plan: dict[str, Any], split: "Split", labelled: "list[Split]") -> Events[None]:
         """Every contender on every draw; what a stopped run had finished is not done again."""
         outcomes: dict[str, list[Result]] = {}
+        pretraining: dict[str, float] = {}
         for contender in self.contenders:
             encoder = None
             if contender not in FIXED:
                 encoder = yield from self._pretrain(run, plan, contender)
+                pretraining[contender] = read_json(encoder / "seconds.json")
             outcomes[contender] = []
             for draw, pictures in enumerate(labelled):
                 part = run.part(f"{_folder(contender)}-draw{draw}")
@@ -126,7 +128,7 @@ class Compare(Recipe):
                 yield Measured(f"{contender}, draw {draw + 1}", {"accuracy": result.numbers["accuracy"]})
         from ._verdict import conclude
 
-        result = conclude(outcomes, split.test, plan, self.seeds)
+        result = conclude(outcomes, split.test, plan, pretraining)
         result.save(run.results)
         yield Measured("compare", result.numbers)
         yield from self._keep_models(run, outcomes)
@@ -139,13 +141,14 @@ class Compare(Recipe):
 
         formula = spec.Spec.parse(contender).name in spec.names("formulas")
         folder = run.path / f"pretrain-{_folder(contender)}"
-        if (folder / "encoder" / "model.safetensors").exists():
+        if (folder / "seconds.json").exists():
             return folder
         begun = time.monotonic()
         recipe = Pretrain(
-            data=contender if formula else self.data, method="classify" if formula else contender, model=self.model,
-            size=plan["size"], channels=self.channels, categories=self.categories, steps=plan["pretrain_steps"],
-            batch=self.pretrain_batch, precision=plan["precision"], device=plan["device"], seed=self.seed, out=folder,
+            data=contender if formula else self.data, hold_out=not formula, categories=self.categories,
+            method="classify" if formula else contender, model=self.model, size=plan["size"], channels=self.channels,
+            steps=plan["pretrain_steps"], batch=self.pretrain_batch, precision=plan["precision"],
+            device=plan["device"], seed=self.seed, out=folder,
         )  # fmt: skip
         yield from recipe.run(resume=folder.exists())
         Run(folder).write_json("seconds.json", time.monotonic() - begun)
@@ -160,11 +163,9 @@ class Compare(Recipe):
         if contender == "svm":
             protocol = spec.build("evaluations", "svm", Evaluation)
             return (yield from protocol.run(None, split, size=size, device=device, seed=seed))
-        encoder = _choose.encoder(
-            pretrained, self.model, size=size, channels=self.channels, drop_path=0.0, seed=seed
-        )
+        encoder = _choose.encoder(pretrained, self.model, size=size, channels=self.channels, drop_path=0.0, seed=seed)
         given = {} if self.flip is None else {"flip": self.flip}
-        protocol = spec.build(
+        protocol: Any = spec.build(
             "evaluations", "finetune", Evaluation, steps=plan["finetune_steps"], batch=plan["finetune_batch"],
             precision=plan["precision"], **given,
         )  # fmt: skip
@@ -194,8 +195,9 @@ def table(result: "Result") -> list[str]:
     first = result.tables[0]
     rows = [[str(cell) for cell in row] for row in [first["columns"], *first["rows"]]]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))) for row in rows]
-    return ["", lines[0], "  ".join("-" * w for w in widths), *lines[1:], "", result.text]
+    aligned = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
+    lines = ["  ".join(row) for row in [aligned[0], ["-" * w for w in widths], *aligned[1:]]]
+    return ["", *lines, "", result.text]
 
 
 def _once(part: Run, work: "Events[Result]") -> "Events[Result]":
@@ -210,12 +212,6 @@ def _once(part: Run, work: "Events[Result]") -> "Events[Result]":
     result.numbers["seconds"] = round(time.monotonic() - begun, 2)
     result.save(part.results)
     return result
-
-
-def _write_report(run: Run) -> Path:
-    from ..report import write
-
-    return write(run.path)
 
 
 def _folder(contender: str) -> str:

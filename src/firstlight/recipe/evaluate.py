@@ -2,13 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from .. import spec
 from ..events import Events, Measured, Saved
-from . import Recipe, _choose, begin, open_run
+from ..runs import Run
+from . import Recipe, _choose, begin, logged, open_run, write_report
+
+if TYPE_CHECKING:
+    from ..data import Split
+    from ..encoder import Encoder
+    from ..evaluations import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +54,11 @@ class Evaluate(Recipe):
         from ..data import Split
         from ..data.source import open_split
         from ..data.split import few
-        from ..encoder import Encoder
 
-        if self.encoder is not None:
-            encoder = Encoder.load(self.encoder, size=self.size, channels=self.channels)
-        else:
-            size = self.size or _choose.side(data, device)
-            encoder = _choose.encoder(
-                None, self.model, size=size, channels=self.channels, drop_path=0.0, seed=self.seed
-            )
-        size = self.size or encoder.size
+        size = self.size or _choose.kept_size(self.encoder) or (yield from _choose.side(data, device))
+        encoder = _choose.encoder(
+            self.encoder, self.model, size=size, channels=self.channels, drop_path=0.0, seed=self.seed
+        )
         split = yield from open_split(data, size=size, seed=self.seed)
         if self.labels_per_class is not None:
             split = Split(few(split.train, self.labels_per_class, self.seed), split.test)
@@ -65,12 +66,17 @@ class Evaluate(Recipe):
         run = open_run(self.out, "evaluate", resume=resume)
         with run.locked():
             begin(run, self, {"device": device, "size": size, "train": len(split.train), "test": len(split.test)})
-            for protocol in protocols:
-                result = yield from protocol.run(encoder, split, size=size, device=device, seed=self.seed)
-                result.save(run.results)
-                yield Measured(result.name, result.numbers)
-
-            from ..report import write
-
-            yield Saved("report", str(write(run.path)))
+            try:
+                yield from logged(run, self._measure(run, protocols, encoder.to(device), split, size, device))
+            finally:
+                report = write_report(run)
+            yield Saved("report", str(report))
         return run.path
+
+    def _measure(
+        self, run: Run, protocols: "list[Evaluation]", encoder: "Encoder", split: "Split", size: int, device: str
+    ) -> Events[None]:
+        for protocol in protocols:
+            result = yield from protocol.run(encoder, split, size=size, device=device, seed=self.seed)
+            result.save(run.results)
+            yield Measured(result.name, result.numbers)

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from ..events import Events, Measured, Saved, Warned
-from . import Recipe, _choose, begin, open_run
+from ..runs import Run
+from . import Recipe, _choose, begin, logged, open_run, write_report
+
+if TYPE_CHECKING:
+    from ..data import Split
+    from ..encoder import Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +36,11 @@ class Finetune(Recipe):
     batch: int = 32
     """pictures per optimiser step"""
     lr: float | None = None
-    """learning rate at a batch of 256; unset: the protocol's"""
+    """learning rate at a batch of 256; unset: the protocol's (0.008)"""
     layer_decay: float | None = None
-    """each layer's learning rate as a fraction of the next one's; unset: the protocol's"""
-    flip: float | None = None
-    """probability of a left-right flip; set 0 where left and right matter, as in text; unset: the protocol's"""
+    """each layer's learning rate as a fraction of the next one's; unset: 1"""
+    flip: float = 0.0
+    """probability of a left-right flip; 0.5 usually helps on photographs of things, and hurts on text"""
     drop_path: float = 0.0
     """stochastic depth of the encoder"""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -54,10 +59,8 @@ class Finetune(Recipe):
 
         from ..data.source import open_split
         from ..data.split import few
-        from ..encoder import Encoder
 
-        loaded = None if self.encoder is None else Encoder.load(self.encoder, channels=self.channels)
-        size = self.size or (loaded.size if loaded else None) or _choose.side(data, device)
+        size = self.size or _choose.kept_size(self.encoder) or (yield from _choose.side(data, device))
         split = yield from open_split(data, size=size, seed=self.seed)
         if self.labels_per_class is not None:
             split = type(split)(few(split.train, self.labels_per_class, self.seed), split.test)
@@ -65,39 +68,30 @@ class Finetune(Recipe):
             self.encoder, self.model, size=size, channels=self.channels, drop_path=self.drop_path, seed=self.seed
         )
 
-        protocol = self.protocol()
         run = open_run(self.out, "finetune", resume=resume)
         with run.locked():
             begin(run, self, {"device": device, "size": size, "train": len(split.train), "test": len(split.test)})
-            fitted, result = yield from protocol.fit(
-                encoder, split, size=size, device=device, seed=self.seed, run=run, precision=self.precision
-            )
-            result.save(run.results)
-            yield Measured(result.name, result.numbers)
-            save_classifier(fitted, split.train.classes, run.path / "classifier")
-            yield Saved("classifier", str(run.path / "classifier"))
-
-            from ..report import write
-
-            yield Saved("report", str(write(run.path)))
+            try:
+                yield from logged(run, self._fit(run, encoder, split, size, device))
+            finally:
+                report = write_report(run)
+            yield Saved("report", str(report))
         if len(split.test) < 100:
             yield Warned(f"only {len(split.test)} test pictures: the accuracy is a rough estimate")
         return run.path
 
-    def protocol(self):
-        """The evaluation protocol with this recipe's settings in place of its own."""
+    def _fit(self, run: Run, encoder: "Encoder", split: "Split", size: int, device: str) -> Events[None]:
         from .. import spec
         from ..evaluations import Evaluation
 
         wanted = {"lr": self.lr, "layer_decay": self.layer_decay, "flip": self.flip}
         given = {key: value for key, value in wanted.items() if value is not None}
-        return spec.build("evaluations", "finetune", Evaluation, steps=self.steps, batch=self.batch, **given)
-
-
-def save_classifier(method, classes: tuple[str, ...], folder: Path) -> None:
-    """Writes a trained classifier as one timm checkpoint, with the class names beside it.
-
-    ``timm.create_model(NAME, num_classes=K, checkpoint_path=folder / "model.safetensors")`` reads it; name and
-    settings stand in ``config.json``.
-    """
-    method.encoder.save(folder, head=method.head, classes=classes)
+        protocol: Any = spec.build(
+            "evaluations", "finetune", Evaluation,
+            steps=self.steps, batch=self.batch, precision=self.precision, **given,
+        )  # fmt: skip
+        method, result = yield from protocol.fit(encoder, split, size=size, device=device, seed=self.seed, run=run)
+        result.save(run.results)
+        yield Measured(result.name, result.numbers)
+        method.encoder.save(run.path / "classifier", head=method.head, classes=split.train.classes)
+        yield Saved("classifier", str(run.path / "classifier"))

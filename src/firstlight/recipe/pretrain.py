@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import spec
 from ..errors import InputError
 from ..events import Events, Note, Saved
-from . import Recipe, _choose, begin, open_run
+from ..runs import Run
+from . import Recipe, _choose, begin, logged, open_run, write_report
+
+if TYPE_CHECKING:
+    from ..data import Pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,8 @@ class Pretrain(Recipe):
 
     data: str = "fractal"
     """a formula ('fractal', 'fractal(points=50000)'), a folder of pictures, a .csv list, or 'digits'"""
+    hold_out: bool = False
+    """leave out the pictures that compare, finetune and evaluate set aside for testing (with the same --seed)"""
     method: str = "classify"
     """what to learn: 'classify' (the formula's categories), 'simclr(temperature=0.2)', 'mae', 'dino', ..."""
     model: str = "resnet18"
@@ -86,9 +92,7 @@ class Pretrain(Recipe):
         from ..train import train
         from ..views.batches import Batches
 
-        pictures = yield from _choose.source(
-            data, size=self.size, categories=self.categories, instances=self.instances, seed=self.seed
-        )
+        pictures = yield from self._pictures(data)
         encoder = _choose.encoder(
             self.init, self.model, size=self.size, channels=self.channels, drop_path=self.drop_path, seed=self.seed
         )
@@ -97,20 +101,36 @@ class Pretrain(Recipe):
         setup = self._setup(method.optimisation, device)
         batches = Batches(
             pictures, method.views, size=self.size, batch=self.batch, seed=self.seed, channels=self.channels,
-            device=device, mean=encoder.mean, std=encoder.std, multiple=encoder.patch or 1, parts=self.accumulate,
+            device=device, mean=encoder.mean, std=encoder.std, multiple=encoder.multiple, parts=self.accumulate,
         )  # fmt: skip
         probe = yield from self._probe(device)
 
         run = open_run(self.out, "pretrain", resume=resume)
         with run.locked():
             if ranks.rank() == 0:
-                begin(run, self, {"device": device, "pictures": len(pictures), "optimisation": vars(setup.optimisation)})
+                chosen = {"device": device, "pictures": len(pictures), "optimisation": vars(setup.optimisation)}
+                begin(run, self, chosen)
                 _keep_sheet(run, pictures)
-            yield from train(method, batches, setup, run, probe)
-            if ranks.rank() == 0:
-                encoder.save(run.encoder)
-                yield Saved("encoder", str(run.encoder))
+            try:
+                yield from logged(run, train(method, batches, setup, run, probe))
+                if ranks.rank() == 0:
+                    encoder.save(run.encoder)
+                    yield Saved("encoder", str(run.encoder))
+            finally:
+                if ranks.rank() == 0:
+                    write_report(run)
         return run.path
+
+    def _pictures(self, data: str) -> Events["Pictures"]:
+        if self.hold_out and not _choose.is_formula(data):
+            from ..data.source import open_split
+
+            return (yield from open_split(data, size=self.size, seed=self.seed)).train
+        return (
+            yield from _choose.source(
+                data, size=self.size, categories=self.categories, instances=self.instances, seed=self.seed
+            )
+        )
 
     def _setup(self, base: Any, device: str) -> Any:
         from ..train import Setup
@@ -121,7 +141,8 @@ class Pretrain(Recipe):
         return Setup(
             steps=self.steps, batch=self.batch, optimisation=optimisation, seed=self.seed, device=device,
             precision=self.precision, accumulate=self.accumulate, compile=self.compile, save_every=self.save_every,
-            probe_every=self.probe_every if self.probe else None, task=f"pretrain {self.method}",
+            probe_every=self.probe_every if self.probe else None, task=f"pretrain {self.data}",
+            recipe=self.settings() | {"out": None},
         )  # fmt: skip
 
     def _probe(self, device: str) -> Events[Any]:
@@ -139,13 +160,13 @@ def _unsupervised() -> list[str]:
     return [name for name in spec.names("methods") if not _choose.needs_labels(name)]
 
 
-def _keep_sheet(run: Any, pictures: Any) -> None:
+def _keep_sheet(run: Run, pictures: "Pictures") -> None:
     """Keeps a few of the pictures in the run folder, for the report."""
     from ..evaluations import Result
-    from ..report.figures import sheet
+    from ..report import sheet
     from .render import first_of_each
 
-    numbers = first_of_each(pictures, classes=8, members=6)
-    figure = sheet(pictures.read(numbers), columns=6, captions=None)
-    figure["title"] = "One row a class, one column a picture" if len(pictures.classes) > 1 else "The first pictures"
-    Result("pictures", "What it was trained on", figures=[figure]).save(run.results)
+    several = len(pictures.classes) > 1
+    title = "One row for each class, one column for each picture" if several else "The first pictures"
+    shown = pictures.read(first_of_each(pictures, classes=8, members=6))
+    Result("pictures", "What it was trained on", figures=[sheet(shown, 6, title=title)]).save(run.results)

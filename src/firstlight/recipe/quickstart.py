@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..events import Events, Note
-from . import Recipe
+from . import Recipe, next_free
 from .compare import Compare
 
 
@@ -27,5 +27,6 @@ class Quickstart(Recipe):
         return (yield from comparison.run(resume))
 
     def comparison(self) -> Compare:
-        """The comparison that this is: a fixed small budget on the digits, without left-right flips."""
-        return Compare(data="digits", labels_per_class=10, budget=3.0, flip=0.0, seed=self.seed, out=self.out)
+        """The comparison that this is: a fixed small budget on the digits."""
+        out = self.out or next_free(self.command())
+        return Compare(data="digits", labels_per_class=10, budget=3.0, seed=self.seed, out=out)

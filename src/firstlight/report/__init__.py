@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,19 +54,25 @@ def page(found: Found) -> str:
 def _told(found: Found) -> dict[str, Any]:
     """Everything that the template shows, ready to print."""
     hues: dict[str, int] = {}
-    lead = found.results[0] if found.results else None
+    sheets = [result for result in [*found.results, *found.part_results] if _only_pictures(result)]
+    results = [result for result in found.results if not _only_pictures(result)]
+    parts = [result for result in found.part_results if not _only_pictures(result)]
+    lead = results.pop(0) if results and (results[0]["name"] == "compare" or len(results) == 1) else None
     first = _shown(lead, hues, found.missing) if lead else None
+    if first and lead and lead["settings"] == found.recipe.get("derived"):
+        first["settings"] = []  # the recipe shows them
     main, others = figures_of(found.curves)
     return {
         "recipe": str(found.recipe.get("recipe") or "run"),
         "name": found.name,
         "started": _moment(found.recipe.get("started")),
-        "verdict": (first["text"] if first else "") or _sentence(found),
+        "verdict": (first["text"] if first else "") or _sentence(found, results),
         "first": first,
         "curves": [draw(figure, hues) for figure in main],
         "other_curves": [draw(figure, hues) for figure in others],
-        "results": [_shown(result, hues, found.missing) for result in found.results[1:]],
-        "part_results": [_shown(result, hues, found.missing) for result in found.part_results],
+        "sheets": [_shown(result, hues, found.missing) for result in sheets],
+        "results": [_shown(result, hues, found.missing) for result in results],
+        "measured": _measured(parts),
         "settings": _settings(found.recipe),
         "facts": [(title, _rows(found.recipe.get(key))) for title, key in _FACTS if _rows(found.recipe.get(key))],
         "timings": _timings(found),
@@ -78,6 +85,19 @@ def _told(found: Found) -> dict[str, Any]:
 _FACTS = (("Versions", "versions"), ("Machine", "machine"))
 
 
+def _only_pictures(result: dict[str, Any]) -> bool:
+    """Whether a result measures nothing and just shows, as the sheet of what an encoder was trained on does."""
+    kinds = {figure.get("kind") for figure in result["figures"]}
+    return kinds == {"pictures"} and not result["numbers"] and not result["tables"]
+
+
+def _measured(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The headline numbers of the parts, a row each."""
+    names = list(dict.fromkeys(name for result in parts for name in result["numbers"]))
+    rows = [[result["part"], result["title"], *map(result["numbers"].get, names)] for result in parts]
+    return _table({"columns": ["part", "measured by", *map(_spoken, names)], "rows": rows}) if names else None
+
+
 def _shown(result: dict[str, Any], hues: dict[str, int], missing: list[str]) -> dict[str, Any]:
     """A result with its tables as text and its figures drawn; one that cannot be drawn is noted in ``missing``."""
     drawn: list[tuple[str, Markup]] = []
@@ -86,10 +106,14 @@ def _shown(result: dict[str, Any], hues: dict[str, int], missing: list[str]) -> 
             drawn.append((figure["kind"], draw(figure, hues)))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             missing.append(f"A figure of {result['name']} cannot be drawn: {type(error).__name__}: {error}.")
+    fractions = {name for name in result["numbers"] if "accuracy" in name}
+    fractions |= {"low", "high"} if "accuracy" in fractions else set()
     return {
-        "title": f"{result['part']}: {result['title']}" if "part" in result else result["title"],
+        "title": f"{result['title']} ({result['part']})" if "part" in result else result["title"],
         "text": result["text"],
-        "numbers": [(_spoken(key), _value(value, key)) for key, value in result["numbers"].items()],
+        "numbers": [
+            (_spoken(key), _value(value, percent=key in fractions)) for key, value in result["numbers"].items()
+        ],
         "tables": [_table(table) for table in result["tables"]],
         "intervals": [figure for kind, figure in drawn if kind == "intervals"],
         "figures": [figure for kind, figure in drawn if kind != "intervals"],
@@ -102,7 +126,10 @@ def _table(table: dict[str, Any]) -> dict[str, Any]:
     rows = [list(row) for row in table.get("rows") or [] if isinstance(row, (list, tuple))]
     columns = [str(column) for column in table.get("columns") or []]
     columns += [""] * (max((len(row) for row in rows), default=0) - len(columns))
-    cells = [[_value(value) for value in row] + [""] * (len(columns) - len(row)) for row in rows]
+    digits = [_digits([row[i] for row in rows if i < len(row)]) for i in range(len(columns))]
+    cells = [
+        [_value(value, digits=n) for value, n in zip(row, digits)] + [""] * (len(columns) - len(row)) for row in rows
+    ]
     numeric = [
         any(row[i] for row in cells) and all(not row[i] or _NUMBER.fullmatch(row[i]) for row in cells)
         for i in range(len(columns))
@@ -111,17 +138,36 @@ def _table(table: dict[str, Any]) -> dict[str, Any]:
     return {"title": title, "note": note, "columns": list(zip(columns, numeric)), "rows": cells, "numeric": numeric}
 
 
+def _digits(values: list[Any]) -> int:
+    """How many decimals a column shows: as many as its numbers need, at most three."""
+    floats = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    return next((n for n in range(3) if all(abs(value - round(value, n)) < 1e-9 for value in floats)), 3)
+
+
 def _settings(recipe: dict[str, Any]) -> list[tuple[str, str, bool]]:
     """Name, value and whether it was derived, for every setting of a recipe."""
-    given, derived = ((value if isinstance(value, dict) else {}) for value in map(recipe.get, ("settings", "derived")))
+    given, derived = (dict(_flat(recipe.get(key))) for key in ("settings", "derived"))
     names = dict.fromkeys([*given, *derived])
-    return [(str(name), _value(derived.get(name, given.get(name)), exact=True), name in derived) for name in names]
+    return [
+        (key, _value(derived.get(key, given.get(key)), exact=True), _is_derived(key, given, derived)) for key in names
+    ]
+
+
+def _is_derived(name: str, given: dict[str, Any], derived: dict[str, Any]) -> bool:
+    return name in derived and (name not in given or given[name] != derived[name])
+
+
+def _flat(values: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """The names and values of nested objects, the names joined by dots."""
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def _rows(values: Any) -> list[tuple[str, str]]:
-    if not isinstance(values, dict):
-        return []
-    return [(str(key), _value(value, exact=True)) for key, value in values.items()]
+    return [(key, _value(value, exact=True)) for key, value in _flat(values)]
 
 
 def _timings(found: Found) -> dict[str, Any] | None:
@@ -139,8 +185,14 @@ def _timings(found: Found) -> dict[str, Any] | None:
     return {**table, "columns": [(name, at > 0) for at, name in enumerate(columns)], "numeric": [False] + [True] * 4}
 
 
-def _sentence(found: Found) -> str:
+def _sentence(found: Found, results: list[dict[str, Any]]) -> str:
     """What to say first about a run without a verdict."""
+    measured = [
+        (result["title"], result["numbers"]["accuracy"]) for result in results if "accuracy" in result["numbers"]
+    ]
+    if measured:
+        told = ", ".join(f"{title} {_value(accuracy, percent=True)}" for title, accuracy in measured)
+        return f"Measured in {len(measured)} ways: {told}." if len(measured) > 1 else f"{told}."
     if not found.curves:
         return "Nothing was measured in this run."
     last = found.curves[-1]
@@ -166,14 +218,16 @@ def _moment(text: Any) -> str:
     return str(text or "")
 
 
-def _value(value: Any, name: str = "", exact: bool = False) -> str:
-    """A value as people write it; ``exact`` leaves numbers as they were given."""
+def _value(value: Any, *, percent: bool = False, exact: bool = False, digits: int | None = None) -> str:
+    """A value as people write it, with so many ``digits`` after the point; ``exact`` leaves numbers as given."""
     if value is None:
         return "none" if exact else ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float) and digits is not None and abs(value) < 1e6:
+        return f"{value:.{digits}f}"
     if isinstance(value, float) and not exact:
-        return f"{value:.1%}".replace("%", " %") if "accuracy" in name and 0 <= value <= 1 else f"{value:.4g}"
+        return f"{value:.1%}".replace("%", " %") if percent and 0 <= value <= 1 else f"{value:.4g}"
     if isinstance(value, int) and not exact:
         return f"{value:,}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -45,7 +45,7 @@ def tick(value: float, scale: Scale, percent: bool) -> str:
 
 def percent_of(axis: str, values: list[float]) -> bool:
     """Accuracies are fractions of 1 in the data and per cent for people."""
-    return "accuracy" in str(axis).lower() and "%" not in str(axis) and min(values) >= 0 and max(values) <= 1
+    return "accuracy" in axis.lower() and "%" not in axis and min(values) >= 0 and max(values) <= 1
 
 
 def spread_out(wanted: list[float], apart: float) -> list[float]:

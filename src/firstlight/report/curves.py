@@ -23,7 +23,7 @@ def figures_of(curves: list[Curve]) -> tuple[list[dict[str, Any]], list[dict[str
     for curve in curves:
         groups.setdefault("" if curve.family != curve.name else curve.name, []).append(curve)
     main, others = [], []
-    for group, members in groups.items():
+    for group, members in sorted(groups.items(), key=lambda item: item[0] != ""):  # the drawn families first
         for value in dict.fromkeys(key for curve in members for key in curve.values):
             wanted = value == "loss" or "accuracy" in value or value.startswith("knn")
             (main if wanted else others).extend(_figures(group, members, value))
@@ -86,7 +86,11 @@ def _mean(name: str, curves: list[Curve], value: str, along: str, window: int) -
         lines = np.stack([np.interp(grid, x, y) for x, y in smooth])
         band = {"low": _plain(lines.min(0)), "high": _plain(lines.max(0))}
         return {"name": name, "x": _plain(grid), "y": _plain(lines.mean(0)), **band}
-    line = {"name": name, "x": _plain(grid), "y": _plain(smooth[0][1][thin(len(smooth[0][1]))]) if smooth else []}
+    line: dict[str, Any] = {
+        "name": name,
+        "x": _plain(grid),
+        "y": _plain(smooth[0][1][thin(len(smooth[0][1]))]) if smooth else [],
+    }
     if window > 1 and smooth:
         x, y = _finite(getattr(curves[0], along), curves[0].values[value])
         kept = _extremes(y)
@@ -105,13 +109,18 @@ def _note(steps: int, draws: int, raw: bool, lost: int) -> str:
 
 
 def moving_average(y: np.ndarray, window: int) -> np.ndarray:
-    """The mean of the ``window`` values around each value, fewer at the ends; float64 ``[N]`` in and out."""
+    """The mean of the ``window`` values around each value; float64 ``[N]`` in and out.
+
+    At the beginning, where a loss falls steeply, the window shrinks evenly so as not to run ahead; at the end, where
+    it hardly moves, it only loses its later half, so as not to end on the noise of one step.
+    """
     if window <= 1 or len(y) < 2:
         return y
     sums = np.concatenate([[0.0], np.cumsum(y)])
     at = np.arange(len(y))
-    half = np.minimum(window // 2, np.minimum(at, len(y) - 1 - at))  # symmetric, so that the ends do not lag
-    return (sums[at + half + 1] - sums[at - half]) / (2 * half + 1)
+    before = np.minimum(window // 2, at)
+    after = np.minimum(before, len(y) - 1 - at)
+    return (sums[at + after + 1] - sums[at - before]) / (before + after + 1)
 
 
 def thin(count: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Draws plain figure data: lines, intervals and matrices as SVG, pictures as a grid. All text is escaped.
 
-Colours are the page's (``s0`` to ``s5``, each with a dash and a marker of its own, so that colour is never the only
-difference). Plots stretch with the page while their text keeps its size: positions across are per cent, down pixels.
+Colours are the page's: ``s0`` to ``s5``, with a dash (``d0`` to ``d5``) and a marker, so that colour is never the only
+difference. Plots stretch with the page while their text keeps its size: positions across are per cent, down pixels.
 """
 
 import base64
@@ -30,7 +30,7 @@ def draw(figure: dict[str, Any], hues: dict[str, int] | None = None) -> Markup:
     Args:
         figure: as ``Result.figures`` says. Lines may also have ``note``, ``above: {"title", "factor"}`` (a second
             scale on top: a step times ``factor``) and in a series ``raw: {"x", "y"}`` (drawn faintly behind it).
-        hues: the colour, 0 to 5, of each name; names that are new here are added.
+        hues: the number of the colour, dash and marker of each name; names that are new here are added.
 
     Raises:
         KeyError, TypeError, ValueError: if the figure has another shape.
@@ -44,7 +44,12 @@ def draw(figure: dict[str, Any], hues: dict[str, int] | None = None) -> Markup:
 
 
 def sheet(
-    pictures: Sequence[np.ndarray], columns: int, captions: Sequence[str] = (), *, title: str = "", side: int = 96
+    pictures: Sequence[np.ndarray],
+    columns: int,
+    captions: Sequence[str] | None = None,
+    *,
+    title: str = "",
+    side: int = 96,
 ) -> dict[str, Any]:
     """A ``pictures`` figure from arrays.
 
@@ -55,11 +60,11 @@ def sheet(
         title: a heading.
         side: larger pictures are reduced to this many pixels, to keep the page small.
     """
-    texts = [str(caption) for caption in captions] or [""] * len(pictures)
+    texts = list(captions or [""] * len(pictures))
     if len(texts) != len(pictures):
         raise ValueError(f"{len(pictures)} pictures but {len(texts)} captions")
     encoded = [{"png": _png(picture, side), "caption": text} for picture, text in zip(pictures, texts)]
-    return {"kind": "pictures", "title": title, "columns": int(columns), "pictures": encoded}
+    return {"kind": "pictures", "title": title, "columns": columns, "pictures": encoded}
 
 
 def _png(picture: np.ndarray, side: int) -> str:
@@ -82,7 +87,7 @@ def _lines(figure: dict[str, Any], hues: dict[str, int]) -> Markup:
         return _figure(figure, tag("p", "Nothing was recorded.", class_="soft"))
     xs, ys = [x for line in series for x in line["x"]], [y for line in series for y in line["seen"]]
     across, down = scale(_start(xs), max(xs), 5, tight=True), scale(*_bulk(ys), 5)
-    percent = percent_of(figure.get("y", ""), ys)
+    percent = percent_of(str(figure.get("y", "")), ys)
     names = [str(line["name"]) for line in series]
     direct = 1 < len(series) <= 5 and max(map(width_of, names)) <= 110
     left = 14 + max(width_of(tick(t, down, percent)) for t in down.ticks)
@@ -93,10 +98,10 @@ def _lines(figure: dict[str, Any], hues: dict[str, int]) -> Markup:
     ends = spread_out([_HEIGHT * (1 - down(line["y"][-1])) for line in series], 16)
     for line, name, end in zip(series, names, ends):
         hue, x, y = _hue(name, hues), across(line["x"][-1]) * 100, _HEIGHT * (1 - down(line["y"][-1]))
-        marker = tag("path", d=_MARKERS[hue], class_=f"marker s{hue}")
+        marker = _marker(hue)
         inside.append(tag("svg", marker, x=f"{x:.2f}%", y=round(y, 1), overflow="visible"))
         if direct:
-            inside.append(tag("text", name, x="100%", dx=10, y=round(end, 1), dy="0.35em", class_=f"name s{hue}"))
+            inside.append(tag("text", name, x="100%", dx=10, y=round(end, 1), dy="0.35em", class_=f"name {_look(hue)}"))
     said = f"{figure.get('title', '')}. " + " ".join(f"{n} ends at {li['y'][-1]:.4g}." for n, li in zip(names, series))
     plot, kind = _svg(said, *inside, height=_HEIGHT), "plot only" if len(series) == 1 else "plot"
     box = tag("div", plot, class_=kind, style=f"padding:{36 if 'above' in figure else 8}px {right}px 42px {left}px")
@@ -120,11 +125,11 @@ def _line(line: dict[str, Any], across: Scale, down: Scale, hue: int) -> Markup:
     shapes = []
     if line["low"] and line["high"]:
         there, back = zip(x, line["high"]), reversed(list(zip(x, line["low"])))
-        shapes.append(tag("path", d=_path(itertools.chain(there, back), down) + "z", class_=f"band s{hue}"))
+        shapes.append(tag("path", d=_path(itertools.chain(there, back), down) + "z", class_=f"band {_look(hue)}"))
     if line["raw"]:
         behind = ((across(a) * 1000, b) for a, b in line["raw"])
-        shapes.append(tag("path", d=_path(behind, down), class_=f"raw s{hue}"))
-    shapes.append(tag("path", d=_path(zip(x, line["y"]), down), class_=f"line s{hue}"))
+        shapes.append(tag("path", d=_path(behind, down), class_=f"raw {_look(hue)}"))
+    shapes.append(tag("path", d=_path(zip(x, line["y"]), down), class_=f"line {_look(hue)}"))
     return tag("svg", *shapes, viewBox="0 0 1000 1000", preserveAspectRatio="none", width="100%", height="100%")
 
 
@@ -168,8 +173,7 @@ def _legend(names: list[str], hues: dict[str, int]) -> Markup:
     items = []
     for name in names:
         hue = _hue(name, hues)
-        sample = tag("path", d="M0 7h26", class_=f"line s{hue}"), tag("path", d=_MARKERS[hue], class_=f"marker s{hue}",
-                                                                        transform="translate(13 7)")  # fmt: skip
+        sample = tag("path", d="M0 7h26", class_=f"line {_look(hue)}"), _marker(hue, transform="translate(13 7)")
         items.append(tag("li", tag("svg", *sample, width=26, height=14, aria_hidden="true"), tag("bdi", name)))
     return tag("ul", *items, class_="legend")
 
@@ -182,7 +186,7 @@ def _intervals(figure: dict[str, Any], hues: dict[str, int]) -> Markup:
     if not rows:
         return _figure(figure, tag("p", "Nothing was measured.", class_="soft"))
     seen = [float(v) for r in rows for v in (r["mean"], r["low"], r["high"], *filter(finite, r.get("points") or []))]
-    percent = percent_of(figure.get("x", ""), seen)
+    percent = percent_of(str(figure.get("x", "")), seen)
     across, tall = scale(min(seen), max(seen), 5), 66
     bottom = tall * len(rows)
     inside = []
@@ -197,7 +201,9 @@ def _intervals(figure: dict[str, Any], hues: dict[str, int]) -> Markup:
         said.append(f"{name}: {shown}.")
         hue, y = _hue(name, hues), tall * number
         inside.append(tag("line", x1=0, x2="100%", y1=y, y2=y, class_="rule"))
-        inside.append(tag("text", shorten(name, 170), tag("title", name), x=0, y=y + 20, class_=f"name halo s{hue}"))
+        inside.append(
+            tag("text", shorten(name, 170), tag("title", name), x=0, y=y + 20, class_=f"name halo {_look(hue)}")
+        )
         inside.append(tag("text", shown, x="100%", y=y + 20, class_="value halo end"))
         inside.append(_whiskers(row, across, hue, y + 40))
     plot = _svg(f"{figure.get('title', '')}. " + " ".join(said), *inside, height=bottom)
@@ -206,12 +212,12 @@ def _intervals(figure: dict[str, Any], hues: dict[str, int]) -> Markup:
 
 def _whiskers(row: dict[str, Any], across: Scale, hue: int, y: float) -> Markup:
     low, mean, high = (f"{across(float(row[key])) * 100:.2f}%" for key in ("low", "mean", "high"))
-    drawn = [tag("line", x1=low, x2=high, y1=y, y2=y, class_=f"whisker s{hue}")]
-    drawn += [tag("line", x1=x, x2=x, y1=y - 5, y2=y + 5, class_=f"whisker s{hue}") for x in (low, high)]
+    drawn = [tag("line", x1=low, x2=high, y1=y, y2=y, class_=f"whisker {_look(hue)}")]
+    drawn += [tag("line", x1=x, x2=x, y1=y - 5, y2=y + 5, class_=f"whisker {_look(hue)}") for x in (low, high)]
     points = sorted(float(v) for v in filter(finite, row.get("points") or []))
     for value in points:
-        drawn.append(tag("circle", cx=f"{across(value) * 100:.2f}%", cy=y + 11, r=2.6, class_=f"draw s{hue}"))
-    marker = tag("path", d=_MARKERS[hue], class_=f"marker s{hue}")
+        drawn.append(tag("circle", cx=f"{across(value) * 100:.2f}%", cy=y + 11, r=2.6, class_=f"draw {_look(hue)}"))
+    marker = _marker(hue)
     drawn.append(tag("svg", marker, x=mean, y=y, overflow="visible"))
     return Markup("").join(drawn)
 
@@ -231,7 +237,7 @@ def _matrix(figure: dict[str, Any], hues: dict[str, int]) -> Markup:
     if values.shape != (n, n) or not n:
         raise ValueError(f"a matrix of shape {values.shape} with {n} labels")
     share = values / np.maximum(values.sum(1, keepdims=True), 1e-12)
-    cell = 30 if n <= 12 else 24 if n <= 20 else max(520 / n, 5)
+    cell = 44 if n <= 4 else 30 if n <= 12 else 24 if n <= 20 else max(520 / n, 5)
     margin = min(96, 10 + max(map(width_of, labels))) if n <= 40 else 4
     turned = any(width_of(label) > cell - 4 for label in labels)
     top = (margin if turned else 18) if n <= 40 else 4
@@ -243,7 +249,7 @@ def _matrix(figure: dict[str, Any], hues: dict[str, int]) -> Markup:
     said = f"{figure.get('title', '')}. {n} classes, {right:.1%} on the diagonal."
     view = {"viewBox": f"0 0 {wide:.0f} {high:.0f}", "class_": "matrix"}
     floor = f"min-width:{0.85 * wide:.0f}px;" if n <= 20 else ""
-    drawn = _svg(said, *inside, style=f"{floor}max-width:{max(1.15 * wide, 480):.0f}px", **view)
+    drawn = _svg(said, *inside, style=f"{floor}max-width:{1.15 * wide:.0f}px", **view)
     axes = f"Down: {figure.get('rows', 'truth')}. Across: {figure.get('columns', 'guess')}. Shade: share of the row."
     below = [tag("p", *_confusions(values, labels), class_="note")]
     if n > 40:
@@ -282,16 +288,16 @@ def _margins(labels: list[str], cell: float, margin: float, top: float, turned: 
 def _shades(share: np.ndarray, cell: float) -> list[Markup]:
     """All cells of the same shade as one path: ten thousand rectangles would not be a small page."""
     levels = np.ceil(np.sqrt(share) * 10 - 1e-9).astype(int)
-    gap = 1 if cell >= 12 else 0
-    drawn = [tag("path", d=f"M0 0h{cell * len(share):.0f}v{cell * len(share):.0f}H0z", class_="empty")]
+    gap = 1 / cell if cell >= 12 else 0  # of a cell's side, which is the unit here
+    box = f"h{1 - gap:.3g}v{1 - gap:.3g}h{gap - 1:.3g}z"
+    drawn = [tag("path", d=f"M0 0h{len(share)}v{len(share)}H0z", class_="empty")]
     on = np.eye(len(share), dtype=bool)
-    for level, kind, where in itertools.product(range(1, 11), ("right", "wrong"), (on,)):
-        cells = np.argwhere((levels == level) & (where if kind == "right" else ~where))
-        box = f"h{cell - gap:.3g}v{cell - gap:.3g}h-{cell - gap:.3g}z"
-        d = "".join(f"M{c * cell + gap / 2:.4g} {r * cell + gap / 2:.4g}{box}" for r, c in cells)
-        if d:
+    for level, (kind, where) in itertools.product(range(1, 11), (("right", on), ("wrong", ~on))):
+        cells = np.argwhere((levels == level) & where)
+        if len(cells):
+            d = "".join(f"M{c + gap / 2:.4g} {r + gap / 2:.4g}{box}" for r, c in cells)
             drawn.append(tag("path", d=d, class_=kind, fill_opacity=level / 10))
-    return drawn
+    return [tag("g", *drawn, transform=f"scale({cell:.4g})")]
 
 
 def _numbers(values: np.ndarray, share: np.ndarray, labels: list[str], cell: float) -> list[Markup]:
@@ -316,7 +322,8 @@ def _pictures(figure: dict[str, Any], hues: dict[str, int]) -> Markup:
         if not _BASE64.fullmatch(picture["png"]):
             raise ValueError("a picture is not base64")
         caption = str(picture.get("caption") or "")
-        image = tag("img", src=f"data:image/png;base64,{picture['png']}", alt=caption, decoding="async")
+        kind = {"class_": "coarse"} if _side(picture["png"]) <= 48 else {}  # its pixels are meant to be seen
+        image = tag("img", **kind, src=f"data:image/png;base64,{picture['png']}", alt=caption, decoding="async")
         cells.append(tag("li", image, tag("span", caption, dir="auto", title=caption) if caption else ""))
     if not cells:
         return _figure(figure, tag("p", "There are none.", class_="soft"))
@@ -325,11 +332,33 @@ def _pictures(figure: dict[str, Any], hues: dict[str, int]) -> Markup:
     return _figure(figure, tag("ul", *cells, class_=kind, style=f"--columns:{columns}"))
 
 
+def _side(png: str) -> int:
+    """The larger side of a PNG, read from its header."""
+    header = base64.b64decode(png[:32])
+    if header[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError("a picture is not a PNG file")
+    return max(int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big"))
+
+
 # What all of them share
 
 
 def _hue(name: str, hues: dict[str, int]) -> int:
-    return hues.setdefault(name, len(hues) % HUES)
+    return hues.setdefault(name, len(hues))
+
+
+def _shape(hue: int) -> int:
+    """The marker and dash of a colour; where colours come round again, another one, so that each pair is unique."""
+    return (hue + hue // HUES) % HUES
+
+
+def _marker(hue: int, **where: Any) -> Markup:
+    return tag("path", d=_MARKERS[_shape(hue)], class_=f"marker {_look(hue)}", **where)
+
+
+def _look(hue: int) -> str:
+    """The classes of the page's style for the colour and the dash."""
+    return f"s{hue % HUES} d{_shape(hue)}"
 
 
 def _figure(figure: dict[str, Any], *content: Markup | str) -> Markup:

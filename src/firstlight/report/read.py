@@ -19,7 +19,7 @@ class Curve:
     """What one training wrote while it ran.
 
     Attributes:
-        name: the sub-run's folder, or the task where the run itself trained.
+        name: the task, or the folder of the part that trained where that says more.
         steps: int64 ``[N]``, ascending.
         images: int64 ``[N]``, images seen by each of ``steps``.
         values: a float64 ``[N]`` of every scalar; NaN where a step did not report it.
@@ -81,17 +81,17 @@ def read(folder: Path) -> Found:
     """
     if not folder.is_dir():
         raise InputError(f"{str(folder)!r} is not a folder; a report is made of a run folder")
-    parts = sorted({path.parent for pattern in ("*/", "*/*/") for path in folder.glob(pattern + "events.jsonl")})
+    parts = _parts(folder)
     written = ("recipe.json", "events.jsonl", "results")
     if not parts and not any((folder / name).exists() for name in written):
         raise InputError(f"{str(folder)!r} is not a run folder: it has none of {', '.join(written)}")
     found = Found(folder.resolve().name)
     found.recipe = _recipe(folder, found)
     found.results = list(_results(folder, found))
-    if not found.results:
-        found.missing.append("No results: nothing was measured before the run ended, or its results were removed.")
-    elif found.recipe.get("recipe") == "compare" and found.results[0]["name"] != "compare":
+    if found.recipe.get("recipe") == "compare" and not any(r["name"] == "compare" for r in found.results):
         found.missing.append("No verdict: the comparison has not written results/compare.json.")
+    elif not found.results and found.recipe.get("recipe") not in ("pretrain", "render"):
+        found.missing.append("No results: nothing was measured before the run ended, or its results were removed.")
     for part in parts:
         name = part.relative_to(folder).as_posix()
         found.part_results += [{**result, "part": name} for result in _results(part, found, name)]
@@ -101,6 +101,14 @@ def read(folder: Path) -> Found:
         if curve.steps[-1] < curve.total:
             found.missing.append(f"{curve.name} stopped at step {curve.steps[-1]:,} of {curve.total:,}.")
     return found
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The runs inside a run, those that are no draw of a family first: they come before the draws that use them."""
+    marks = ("events.jsonl", "results")
+    found = {path.parent for depth in ("*/", "*/*/") for mark in marks for path in folder.glob(depth + mark)}
+    found = {path for path in found if path.name != "results" and "checkpoints" not in path.parts}
+    return sorted(found, key=lambda path: (bool(_DRAW.search(path.name)), path))
 
 
 def _recipe(folder: Path, found: Found) -> dict[str, Any]:
@@ -173,8 +181,14 @@ def _curves(folder: Path, found: Found, part: str) -> list[Curve]:
             lines = found.notes if event["event"] == "note" else found.warned
             if (line := str(event["text"])) not in lines:  # a run repeats what its parts wrote
                 lines.append(line)
-    alone = len(tasks) == 1
-    return [_curve((part if alone else f"{part} {task}") if part else task, own) for task, own in tasks.items()]
+    return [_curve(_name(part, task, len(tasks)), own) for task, own in tasks.items()]
+
+
+def _name(part: str, task: str, tasks: int) -> str:
+    """What to call a task of a part: by its own name if that says which draw it is, else by the part's."""
+    if not part or _DRAW.search(task):
+        return task
+    return part if tasks == 1 else f"{part} {task}"
 
 
 def _curve(name: str, events: list[dict[str, Any]]) -> Curve:

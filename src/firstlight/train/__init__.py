@@ -1,5 +1,6 @@
 """One trainer for every method: the loop, optimisers, schedules, precision, checkpoints and signals."""
 
-from .loop import Setup, train
+from .loop import train
+from .setup import Setup
 
 __all__ = ["Setup", "train"]

@@ -1,12 +1,9 @@
-"""The training loop: it takes a method and batches, and yields events. Whoever iterates decides what to show and keep."""
+"""The training loop: it takes a method and batches, and yields events. Who iterates decides what to show and keep."""
 
 import contextlib
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -15,66 +12,19 @@ from .. import ranks
 from ..encoder import Encoder
 from ..errors import FirstlightError, InputError, Stopped
 from ..events import Events, Note, Step, Warned
-from ..methods import Method, Optimisation
+from ..methods import Method
 from ..parts.norm import synchronised
 from ..runs import Run
 from ..views import Batch
 from ..views.batches import Batches
 from . import precision, resume, schedules, signals
 from .optimisers import average_gradients, build, clip, set_rates
+from .setup import Setup
 
 PATIENCE = 10  # steps in a row without a finite loss and gradient before the training gives up
 SAVE_SECONDS = 300.0
 
-
-@dataclass(frozen=True)
-class Setup:
-    """How long, how much and with what to train. Steps and a batch are enough."""
-
-    steps: int
-    batch: int
-    """pictures per optimiser step, over all ranks and accumulated parts"""
-    optimisation: Optimisation = field(default_factory=Optimisation)
-    seed: int = 0
-    device: str = "cpu"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    accumulate: int = 1
-    """parts of a batch that pass one after the other, to save memory; the same as the batches' ``parts``"""
-    compile: bool = False
-    save_every: int | None = None
-    """steps between checkpoints; None: about every five minutes. The last step is always saved."""
-    keep: int = 2
-    """checkpoints that stay on disk, at least two"""
-    probe_every: int | None = None
-    log_every: int = 1
-    task: str = "train"
-    """the name under which the steps are reported"""
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    """settings of the caller that must not change between the start and a resumption; JSON values"""
-
-    def check(self) -> None:
-        """Refuses what cannot be trained.
-
-        Raises:
-            InputError: naming the setting, what was given and what is allowed.
-        """
-        for name in ("steps", "batch", "accumulate", "save_every", "probe_every", "log_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
-        if self.keep < 2:
-            raise InputError(f"keep must be at least 2, got {self.keep}: a disk can spoil the newest checkpoint")
-        if self.batch % (ranks.world() * self.accumulate):
-            raise InputError(
-                f"batch {self.batch} cannot be shared evenly by {ranks.world()} processes x {self.accumulate} parts"
-            )
-        precision.check(self.precision, self.device)
-
-    def decisive(self) -> dict[str, Any]:
-        """What decides the outcome, as JSON values."""
-        names = ("steps", "batch", "seed", "precision", "accumulate", "compile", "optimisation")
-        chosen = {name: value for name, value in asdict(self).items() if name in names}
-        return json.loads(json.dumps({**self.recipe, "training": chosen}, default=str))
+Look = Callable[[Encoder], dict[str, float]]
 
 
 class Training:
@@ -119,14 +69,17 @@ class Training:
             scaler.step(optimizer)
             self.method.after_step(t)
         else:  # buffers too: one bad batch would stay in a running mean, a centre or a queue for ever
-            torch._foreach_copy_(list(self.method.buffers()), before)
-        progress.count(setup.batch, finite=finite, forgiven=self.arithmetic.searching)
+            for buffer, old in zip(self.method.buffers(), before):
+                buffer.copy_(old)
+        # While fp16 looks for its loss scale, gradients overflow, and that says nothing about the training.
+        searching = self.arithmetic.searching and math.isfinite(values["loss"])
+        progress.count(setup.batch, finite=finite, forgiven=searching)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
 
         plain = {name: value for name, value in values.items() if math.isfinite(value)}
         rates = {"lr": lr, "weight_decay": weight_decay, "skipped": float(progress.skipped)}
-        return plain | rates, asked, "" if finite else self._why(values, pictures)
+        return plain | rates, asked, "" if finite or searching else self._why(values, pictures)
 
     def _gradients(self, stream: Iterator[Batch], t: float) -> tuple[dict[str, Tensor], list[int]]:
         """Forward and backward through all parts of the batch."""
@@ -135,7 +88,7 @@ class Training:
         for part in range(self.setup.accumulate):
             batch = next(stream)
             # Dropout and drop path start anew in each part, so that there is no random state to save.
-            torch.manual_seed(_mix(self.setup.seed, self.progress.step, part, ranks.rank()))
+            _seed(self.setup.device, _mix(self.setup.seed, self.progress.step, part, ranks.rank()))
             with self.arithmetic.autocast():
                 out = self.method(batch, t)
             self.arithmetic.scaler.scale(out["loss"] / self.setup.accumulate).backward()
@@ -146,7 +99,7 @@ class Training:
 
     def _agree(self, values: dict[str, Tensor], asked: list[bool]) -> tuple[dict[str, float], list[bool], bool]:
         """Averages values over ranks and settles what all ranks must do alike, in one exchange."""
-        numbers = torch.stack([value.float().to(self.setup.device) for value in values.values()])
+        numbers = torch.stack([value.float().to(self.setup.device).view(()) for value in values.values()])
         bad = ~torch.isfinite(values["loss"]) | ~torch.isfinite(values["gradient_norm"])
         flags = torch.tensor(asked, dtype=torch.float32, device=self.setup.device)
         told = ranks.mean(torch.cat([bad.float().view(1), flags, numbers])).tolist()
@@ -155,8 +108,9 @@ class Training:
 
     def _why(self, values: dict[str, float], pictures: list[int]) -> str:
         what = "gradients are" if math.isfinite(values["loss"]) else "loss is"
-        hint = "" if self.arithmetic.precision == "fp32" else f"; if it goes on, try fp32 in place of {self.arithmetic.precision}"
-        return f"step {self.progress.step} skipped: the {what} not finite (pictures {str(pictures)[1:-1]}, ...{hint})"
+        used = self.arithmetic.precision
+        hint = "" if used == "fp32" else f"; if this goes on, try fp32 in place of {used}"
+        return f"step {self.progress.step} skipped: the {what} not finite (pictures {str(pictures)[1:-1]}, ...){hint}"
 
 
 def train(
@@ -164,7 +118,7 @@ def train(
     batches: Batches,
     setup: Setup,
     run: Run | None = None,
-    probe: Callable[[Encoder], dict[str, float]] | None = None,
+    probe: Look | None = None,
 ) -> Events[None]:
     """Trains ``method`` in place, from the newest checkpoint in ``run`` if there is one.
 
@@ -190,8 +144,9 @@ def train(
         Stopped: after a signal.
     """
     setup.check()
-    if batches.parts != setup.accumulate:
-        raise InputError(f"accumulate is {setup.accumulate}, but the batches come in {batches.parts} parts")
+    if (batches.batch, batches.parts) != (setup.batch, setup.accumulate):
+        given, wanted = (batches.batch, batches.parts), (setup.batch, setup.accumulate)
+        raise InputError("the batches hold {} pictures in {} parts, the setup wants {} in {}".format(*given, *wanted))
     with precision.repeatable(setup.device), signals.listening() as request:
         training = Training(method, setup)
         yield from resume.restore(training, run)
@@ -211,21 +166,24 @@ def _prepare(training: Training, batches: Batches) -> Events[None]:
         progress.precision, reason = precision.choose(setup.precision, setup.device, method, first)
         yield Note(f"precision {progress.precision}: {reason}")
     training.arithmetic = precision.Arithmetic(progress.precision, setup.device)
-    training.arithmetic.scaler.load_state_dict(progress.scaler)
+    if progress.scaler:
+        training.arithmetic.scaler.load_state_dict(progress.scaler)
     synchronised(method)
     ranks.spread(method.state_dict().values())
     if setup.compile:
         method.compile()
 
 
-def _steps(training: Training, stream: Iterator[Batch], request: signals.Request, run, probe) -> Events[None]:
+def _steps(
+    training: Training, stream: Iterator[Batch], request: signals.Request, run: Run | None, probe: Look | None
+) -> Events[None]:
     setup, progress = training.setup, training.progress
     start = reported = saved = time.monotonic()
     last_reported = progress.step
     while progress.step < setup.steps:
-        due = time.monotonic() - saved > SAVE_SECONDS if setup.save_every is None else False
-        values, (stop, due), problem = training.step(stream, [request.number > 0, due])
-        last, step = progress.step == setup.steps, progress.step
+        late = setup.save_every is None and time.monotonic() - saved > SAVE_SECONDS
+        values, (stop, due), problem = training.step(stream, [request.number > 0, late])
+        step, last = progress.step, progress.step == setup.steps
 
         if problem:
             yield Warned(problem)
@@ -248,6 +206,13 @@ def _steps(training: Training, stream: Iterator[Batch], request: signals.Request
         if stop:
             kept = "saved" if run else "nothing was to be kept"
             raise Stopped(f"{setup.task} stopped after step {step} of {setup.steps}; {kept}", request.number or 15)
+
+
+def _seed(device: str, seed: int) -> None:
+    if device == "cpu":  # torch.manual_seed also asks every kind of GPU, which takes longer than a small step
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def _mix(*numbers: int) -> int:

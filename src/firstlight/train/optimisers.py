@@ -4,7 +4,7 @@ Papers: AdamW https://arxiv.org/abs/1711.05101, LARS https://arxiv.org/abs/1708.
 https://arxiv.org/abs/2106.08254.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -90,7 +90,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
             gradient.copy_(part.view_as(gradient))
 
 
-def clip(parameters: list[Tensor], largest: float | None, each: bool) -> Tensor:
+def clip(parameters: Sequence[Tensor], largest: float | None, each: bool) -> Tensor:
     """Scales gradients down to the norm ``largest``: all together, or each tensor by itself (DINO's way).
 
     Returns:
@@ -139,7 +139,8 @@ class LARS(torch.optim.Optimizer):
         if rule not in ("mocov3", "simclr", "swav"):
             raise unknown("LARS rule", rule, ("mocov3", "simclr", "swav"))
         self.rule = rule
-        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, trust=trust, adapts=True))
+        shared = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapts": True}
+        super().__init__(params, shared)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:

@@ -14,7 +14,7 @@ from ..methods import Method
 
 Precision = Literal["fp32", "bf16", "fp16"]
 ALLOWED = ("auto", "fp32", "bf16", "fp16")
-SECONDS = 1.0  # of measuring; the first passes may take as much again
+SECONDS = 0.6  # of measuring; the first passes may take as much again
 MARGIN = 1.1  # bf16 rounds more, so it must be worth it
 
 
@@ -59,10 +59,7 @@ def choose(wanted: str, device: str, method: Method, pictures: Callable[[], Tens
         return best, f"the fastest that {torch.cuda.get_device_name(device)} has"
     if device != "cpu" or not _cpu_has_bf16():
         return "fp32", "this device has no faster arithmetic"
-    plain, half = _times(method, pictures()[:16])
-    ratio = torch.tensor(plain / half)
-    ranks.spread([ratio])
-    faster = ratio.item()
+    faster = _times_as_fast(method, pictures()[:16])
     return ("bf16" if faster >= MARGIN else "fp32"), f"measured: the encoder in bf16 is {faster:.2f} times as fast"
 
 
@@ -80,7 +77,7 @@ class Arithmetic:
 
     @property
     def searching(self) -> bool:
-        """Whether fp16's loss scale is still above 1, so that an overflow says nothing about the training."""
+        """Whether fp16's loss scale can still be lowered when gradients overflow."""
         return self.scaler.is_enabled() and self.scaler.get_scale() > 1
 
 
@@ -109,6 +106,20 @@ def _autocast(precision: Precision, kind: str) -> contextlib.AbstractContextMana
 def _cpu_has_bf16() -> bool:
     has = torch.cpu.get_capabilities()
     return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def _times_as_fast(method: Method, pictures: Tensor) -> float:
+    """Measured once for each model and size, so that the trainings of one process agree and lose no time."""
+    known = (method.encoder.model, *pictures.shape[1:], torch.get_num_threads())
+    if known not in _measured:
+        plain, half = _times(method, pictures)
+        ratio = torch.tensor(plain / half)
+        ranks.spread([ratio])
+        _measured[known] = ratio.item()
+    return _measured[known]
+
+
+_measured: dict[tuple[str | int, ...], float] = {}
 
 
 def _times(method: Method, pictures: Tensor) -> tuple[float, float]:

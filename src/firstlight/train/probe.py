@@ -56,7 +56,7 @@ class Probe:
         return {"knn": (votes.argmax(1) == truth).float().mean().item()}
 
     def _show(self, encoder: Encoder, pictures: Pictures) -> list[Tensor]:
-        settings = dict(size=self.size, channels=encoder.channels, mean=encoder.mean, std=encoder.std)
+        settings = {"size": self.size, "channels": encoder.channels, "mean": encoder.mean, "std": encoder.std}
         return [
             show(pictures.read(numbers), device=self.device, **settings)
             for numbers in np.array_split(np.arange(len(pictures)), max(1, len(pictures) // 128))

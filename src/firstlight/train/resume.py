@@ -1,5 +1,6 @@
 """Saving a training and going on with it: the counters, the environment, and what must not have changed in between."""
 
+import functools
 import hashlib
 import json
 import platform
@@ -114,9 +115,14 @@ def environment(device: str) -> dict[str, Any]:
         "cpu capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "processes": ranks.world(),
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("firstlight", "torch", "timm", "numpy")},
+        **_versions(),
     }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    names = ("firstlight", "torch", "timm", "numpy")
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
 
 
 def _go_on(training: "Training", stored: checkpoint.Checkpoint) -> Events[None]:

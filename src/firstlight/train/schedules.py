@@ -28,4 +28,3 @@ def weight_decay(optimisation: Optimisation, *, step: int, steps: int) -> float:
     if isinstance(optimisation.weight_decay, (int, float)):
         return float(optimisation.weight_decay)
     return cosine(*optimisation.weight_decay, step / steps)
-

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT ask once politely: the step ends, a checkpoint is written, the process exits as the signal says."""
+"""The first SIGTERM or SIGINT asks the training to finish its step and save; the second ends the process at once."""
 
 import contextlib
 import os

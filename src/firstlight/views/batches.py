@@ -8,7 +8,7 @@ import atexit
 import queue
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
@@ -109,7 +109,7 @@ class Batches:
         label, key, index = (x.to(self.device) for x in (label, key, torch.from_numpy(index)))
         return Batch([images for images, _ in made], label, key, index, [geometry for _, geometry in made])
 
-    def stream(self, start: int = 0) -> Iterator[Batch]:
+    def stream(self, start: int = 0) -> Generator[Batch, None, None]:
         """Micro-batches part by part from step ``start`` on, without end, prepared ahead in one thread.
 
         Closing the iterator, or letting go of it, ends the thread. What goes wrong while reading is raised here.
@@ -165,7 +165,9 @@ _running: "weakref.WeakKeyDictionary[threading.Thread, threading.Event]" = weakr
 
 @atexit.register
 def _finish() -> None:
-    """A thread that is inside torch when the interpreter ends would crash the process: let each finish its batch."""
-    for thread, closed in list(_running.items()):
+    """A thread that is inside torch when the interpreter ends aborts the process: let each finish its micro-batch."""
+    threads = list(_running.items())
+    for _, closed in threads:
         closed.set()
+    for thread, _ in threads:
         thread.join(timeout=10)

@@ -63,29 +63,31 @@ def jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
             _blend(images, factor_or_one, step)
         if coloured and len(shifted):
             place = shifted.to(images.device)
-            images[place] = hue(images[place], factor[shifted])
+            images.index_copy_(0, place, hue(images.index_select(0, place), factor[shifted]))
     return images
 
 
 def hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Turns the colour circle by ``shift`` ``[B]``, from -1/2 to 1/2 of it.
+    """Turns the colour circle by ``shift`` ``[B]``, from -1/2 to 1/2 of it. Does not overwrite ``images``.
 
-    A channel is max - (max - min) * clamp(2 - |k - 2|, 0, 1) where k is the hue in sixths of the circle, counted from
-    that channel's own place: the same result as going through HSV, without branches.
+    A channel is max - (max - min) * clamp(2 - 6 d, 0, 1), where d is how far the hue is, as a part of the circle, from
+    the colour opposite to that channel: the same result as going through HSV. Written without comparisons, because
+    ``where`` takes ten times as long as arithmetic on a CPU.
     """
     red, green, blue = images.unbind(1)
-    high = images.amax(dim=1)
-    spread = high - images.amin(dim=1)
-    divisor = spread.masked_fill(spread == 0, 1.0)
-    sixth = torch.where(high == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
-    sixth = torch.where(high == red, (green - blue) / divisor, sixth)
-    sixth += 6 * shift.to(images.device).view(-1, 1, 1)
+    high = torch.maximum(torch.maximum(red, green), blue)
+    spread = high - torch.minimum(torch.minimum(red, green), blue)
+    divisor = spread.clamp(min=1e-12)  # a grey pixel has no hue, and none is needed: its spread is 0
+    turn = (red - green).div_(divisor).add_(4)
+    turn = torch.lerp((blue - red).div_(divisor).add_(2), turn, (high - green).sign_())
+    turn = torch.lerp((green - blue).div_(divisor), turn, (high - red).sign_())
+    turn.mul_(1 / 6).add_(shift.to(images.device).view(-1, 1, 1))
 
     out = torch.empty_like(images)
-    for channel, place in enumerate((5, 3, 1)):
-        turn = sixth + place
-        turn -= (turn * (1 / 6)).floor_().mul_(6)
-        out[:, channel] = high - turn.sub_(2).abs_().neg_().add_(2).clamp_(0, 1).mul_(spread)
+    for channel, opposite in enumerate((3 / 6, 5 / 6, 1 / 6)):
+        away = turn - opposite
+        away.sub_(away.round()).abs_()
+        torch.addcmul(high, spread, torch.rsub(away, 1 / 3).clamp_(0, 1 / 6), value=-6, out=out[:, channel])
     return out.clamp_(0, 1)
 
 
@@ -103,8 +105,8 @@ def gray(images: Tensor) -> Tensor:
 
 
 def solarize(images: Tensor) -> Tensor:
-    """Inverts all values of 0.5 (128 of 255) and above."""
-    return torch.where(images >= 0.5, 1 - images, images)
+    """Inverts all values of 0.5 (128 of 255) and above: then x and 1 - x, whichever is smaller, is the result."""
+    return torch.minimum(images, 1 - images)
 
 
 def blur(images: Tensor, sigma: Tensor, kernel: int) -> Tensor:

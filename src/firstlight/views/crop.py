@@ -40,7 +40,7 @@ def boxes(key: Tensor, view: View, height: Tensor, width: Tensor) -> Tensor:
 def random_boxes(
     key: Tensor, height: Tensor, width: Tensor, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Tensor:
-    """torchvision's random resized crop: the first of ten rectangles that fits, else the largest allowed central one.
+    """Torchvision's random resized crop: the first of ten rectangles that fits, else the largest allowed central one.
 
     Args:
         key: int64 ``[B]``.
@@ -53,8 +53,8 @@ def random_boxes(
         top, left, height, width, int64 ``[B, 4]``.
     """
     high, wide, fits = rectangles(key, height, width, scale, ratio, Salt.BOX)
-    high = torch.where(fits, high, torch.minimum(height, (width / ratio[0]).round().long()))
-    wide = torch.where(fits, wide, torch.minimum(width, (height * ratio[1]).round().long()))
+    high = torch.where(fits, high, torch.minimum(height, (width / ratio[0]).round().long().clamp(min=1)))
+    wide = torch.where(fits, wide, torch.minimum(width, (height * ratio[1]).round().long().clamp(min=1)))
 
     across = uniforms(key, 2, Salt.BOX, 1).double()
     top = torch.where(fits, (across[:, 0] * (height - high + 1)).long(), (height - high) // 2)
@@ -154,7 +154,9 @@ def _dense_pays(pixels: Tensor | Sequence[Tensor]) -> bool:
     return max(height, width) <= limit and not wasted
 
 
-def _dense(pixels, box: Tensor, side: int, bicubic: bool, flipped: Tensor, flipped_vertical: Tensor) -> Tensor:
+def _dense(
+    pixels: Tensor | Sequence[Tensor], box: Tensor, side: int, bicubic: bool, flipped: Tensor, flipped_vertical: Tensor
+) -> Tensor:
     """Rows first, while the pixels of a row still lie together, then columns."""
     pixels = pixels if isinstance(pixels, Tensor) else _padded(pixels)
     batch, height, width, channels = pixels.shape
@@ -207,7 +209,9 @@ def _padded(pixels: Sequence[Tensor]) -> Tensor:
     return out
 
 
-def _one_by_one(pixels, box: Tensor, side: int, bicubic: bool, flipped: Tensor, flipped_vertical: Tensor) -> Tensor:
+def _one_by_one(
+    pixels: Tensor | Sequence[Tensor], box: Tensor, side: int, bicubic: bool, flipped: Tensor, flipped_vertical: Tensor
+) -> Tensor:
     out = torch.empty(len(box), pixels[0].shape[2], side, side, device=pixels[0].device)
     mode = "bicubic" if bicubic else "bilinear"
     places, mirrored, inverted = box.tolist(), flipped.tolist(), flipped_vertical.tolist()

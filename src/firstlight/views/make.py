@@ -1,7 +1,7 @@
 """Turns uint8 pictures into the views of a method: every step batched, every sample with its own keyed draw."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,14 +77,14 @@ def make(
     device = pixels[0].device
     height, width = (torch.tensor([picture.shape[axis] for picture in pixels]) for axis in (0, 1))
     drawn = draw(branch(key.cpu(), number), view, height, width, side)
-    mean, std = (torch.tensor(x, dtype=torch.float32, device=device).reshape(1, -1, 1, 1) for x in (mean, std))
+    center, spread = (torch.tensor(x, device=device).float().reshape(1, -1, 1, 1) for x in (mean, std))
 
     out = torch.empty(len(pixels), channels, side, side, device=device)
     step = _samples_at_once(pixels, side)
     for first in range(0, len(pixels), step):
         some = drawn.part(first, first + step)
         part = out[first : first + step]
-        torch.sub(_augmented(pixels[first : first + step], some, view, side, channels), mean, out=part).div_(std)
+        torch.sub(_augmented(pixels[first : first + step], some, view, side, channels), center, out=part).div_(spread)
         erase.erase(part, some.erased, some.key)
 
     box, flips = drawn.box.float(), (drawn.flipped, drawn.flipped_vertical)
@@ -172,7 +172,7 @@ def kernel(side: int) -> int:
     return max(3, side // 20 * 2 + 1)
 
 
-def _augmented(pixels, drawn: Drawn, view: View, side: int, channels: int) -> Tensor:
+def _augmented(pixels: Tensor | Sequence[Tensor], drawn: Drawn, view: View, side: int, channels: int) -> Tensor:
     flips = {"flipped": drawn.flipped, "flipped_vertical": drawn.flipped_vertical}
     images = crop.resized(pixels, drawn.box, side, bicubic=view.bicubic, **flips)
     images = crop.turned(images, drawn.turns)
@@ -188,15 +188,15 @@ def _augmented(pixels, drawn: Drawn, view: View, side: int, channels: int) -> Te
     return _where(images, drawn.solarize, colour.solarize)
 
 
-def _where(images: Tensor, chosen: Tensor, step, *parameters: Tensor) -> Tensor:
+def _where(images: Tensor, chosen: Tensor, step: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
     """Applies a step to the samples that drew it; the others cost nothing."""
     if not chosen.any():
         return images
     if chosen.all():
         return step(images, *parameters)
     place = chosen.nonzero()[:, 0].to(images.device)
-    images[place] = step(images[place], *(parameter[chosen] for parameter in parameters))
-    return images
+    some = step(images.index_select(0, place), *(parameter[chosen] for parameter in parameters))
+    return images.index_copy_(0, place, some)
 
 
 def _with_channels(pixels: Tensor | Sequence[Tensor]) -> Tensor | Sequence[Tensor]:

@@ -1,0 +1,65 @@
+"""Classification: the loss is cross-entropy with smoothed, possibly mixed targets."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import tiny
+from firstlight.errors import InputError
+from firstlight.parts.losses import cross_entropy
+
+
+def test_the_loss_is_torchs_with_smoothing():
+    method = tiny.build("classify", smoothing=0.2)
+    batch = tiny.batch(method, samples=6)
+    logits = method.predict(batch.views[0])
+    out = method(batch, 0.0)
+    torch.testing.assert_close(out["loss"], F.cross_entropy(logits, batch.label, label_smoothing=0.2))
+    assert out["accuracy"] == (logits.argmax(1) == batch.label).float().mean()
+
+
+def test_gradients_equal_torchs():
+    torch.manual_seed(0)
+    logits, targets = torch.randn(2, 5, 7, dtype=torch.float64).unbind()
+    targets = targets.softmax(1)
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    cross_entropy(ours, targets).backward()
+    F.cross_entropy(theirs, targets).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 0.8}, {"cutmix": 1.0}, {"mixup": 0.8, "cutmix": 1.0}])
+def test_mixing_changes_pictures_and_targets_by_the_keys(settings):
+    plain, mixed = tiny.build("classify"), tiny.build("classify", **settings)
+    batch = tiny.batch(plain, samples=8)
+    first, again = mixed(batch, 0.0), mixed(batch, 0.0)
+    assert first["loss"] == again["loss"]
+    assert first["loss"] != plain(batch, 0.0)["loss"]
+    assert 0 <= first["accuracy"] <= 1
+    batch.key = batch.key + 1
+    assert mixed(batch, 0.0)["loss"] != first["loss"]
+
+
+def test_pictures_without_a_label_are_refused():
+    method = tiny.build("classify")
+    batch = tiny.batch(method)
+    batch.label[2] = -1
+    with pytest.raises(InputError, match="label"):
+        method(batch, 0.0)
+
+
+def test_it_learns_what_can_be_learned():
+    method = tiny.build("classify", tiny.RESNET)
+    batch = tiny.batch(method, samples=16)
+    optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
+    for _ in range(20):
+        out = method(batch, 0.0)
+        optimizer.zero_grad()
+        out["loss"].backward()
+        optimizer.step()
+    assert out["accuracy"] == 1
+
+
+def test_three_steps_are_as_recorded():
+    losses = tiny.three_steps(tiny.fill(tiny.build("classify", tiny.RESNET)).double())
+    assert losses == pytest.approx([1.627733, 1.588831, 2.366059], abs=1e-4)

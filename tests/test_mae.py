@@ -1,0 +1,110 @@
+"""MAE: the loss on hidden patches only, fixed positions, the paper's initialisation, and whom it refuses."""
+
+import math
+
+import pytest
+import torch
+
+import tiny
+from firstlight.errors import InputError
+from firstlight.parts.masks import random_mask
+from firstlight.parts.positions import sincos
+
+
+def published(pictures: torch.Tensor, painted: torch.Tensor, hidden: torch.Tensor, patch: int) -> float:
+    """The paper's loss in plain loops: hidden patches only, mean and deviation removed."""
+    errors = []
+    channels, grid = pictures.shape[1], pictures.shape[2] // patch
+    for sample in range(len(pictures)):
+        for place in range(grid * grid):
+            if not hidden[sample, place]:
+                continue
+            top, left = place // grid * patch, place % grid * patch
+            values = [
+                pictures[sample, channel, top + row, left + column].item()
+                for row in range(patch)
+                for column in range(patch)
+                for channel in range(channels)
+            ]
+            mean = sum(values) / len(values)
+            var = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
+            target = [(v - mean) / math.sqrt(var + 1e-6) for v in values]
+            guess = painted[sample, place].tolist()
+            errors.append(sum((g - t) ** 2 for g, t in zip(guess, target)) / len(target))
+    return sum(errors) / len(errors)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_loss_is_the_papers(channels):
+    method = tiny.build("mae", channels=channels).double()
+    batch = tiny.batch(method, samples=2, channels=channels)
+    keep, hidden = random_mask(batch.key, 16, 0.75)
+    painted = method.decoder(method.encoder.tokens(batch.views[0], keep), keep)
+    expected = published(batch.views[0], painted, hidden, patch=8)
+    assert method(batch, 0.0)["loss"].item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_visible_patches_carry_no_loss_and_hidden_ones_are_not_seen():
+    method = tiny.build("mae", standardise=False)
+    batch = tiny.batch(method)
+    keep, hidden = random_mask(batch.key, 16, 0.75)
+    batch.views[0].requires_grad_()
+    out = method.decoder(method.encoder.tokens(batch.views[0], keep), keep)
+    out.square().sum().backward()
+    grad = batch.views[0].grad.unfold(2, 8, 8).unfold(3, 8, 8).abs().sum((1, 4, 5)).flatten(1)
+    assert (grad[hidden] == 0).all(), "the prediction does not depend on any hidden pixel"
+    assert (grad[~hidden] > 0).all()
+
+    weights = {}
+    method.decoder.register_forward_hook(lambda *_: weights.update(out=_[2]) or _[2].retain_grad())
+    batch.views[0] = batch.views[0].detach()
+    method(batch, 0.0)["loss"].backward()
+    error = weights["out"].grad.abs().sum(-1)
+    assert (error[~hidden] == 0).all()
+    assert (error[hidden] > 0).all()
+
+
+def test_positions_are_fixed_in_the_encoder_too():
+    method = tiny.build("mae")
+    positions = dict(method.encoder.named_parameters())["net.pos_embed"]
+    assert not positions.requires_grad
+    torch.testing.assert_close(positions[0], sincos(48, 4, prefix=1))
+    before = positions.clone()
+    tiny.three_steps(method)
+    assert torch.equal(positions, before)
+
+
+def test_the_encoder_starts_as_in_the_paper_unless_it_has_weights_to_keep():
+    fresh, kept = tiny.build("mae"), tiny.build("mae", fresh=False)
+    weight = dict(fresh.encoder.named_parameters())["net.blocks.0.mlp.fc1.weight"]
+    bound = math.sqrt(6 / sum(weight.shape))
+    assert 0.97 * bound < weight.abs().max() <= bound, "Xavier-uniform"
+    untouched = tiny.build("classify").encoder.state_dict()
+    assert all(torch.equal(value, untouched[key]) for key, value in kept.encoder.state_dict().items())
+    assert all(p.requires_grad for p in kept.encoder.parameters())
+
+
+def test_the_paper_s_numbers_are_the_defaults():
+    from firstlight import spec
+    from firstlight.methods.mae import MAE
+
+    settings = {name: p.default for name, p in spec.settings_of(MAE).items()}
+    assert {"mask": 0.75, "width": 512, "depth": 8, "heads": 16}.items() <= settings.items()
+    assert (MAE.optimisation.lr, MAE.optimisation.betas, MAE.optimisation.weight_decay) == (1.5e-4, (0.9, 0.95), 0.05)
+
+
+@pytest.mark.parametrize("model", ["test_resnet", "mixer_s32_224"])
+def test_models_that_cannot_leave_patches_out_are_refused(model):
+    with pytest.raises(InputError, match=r"vit_tiny_patch16_224.*" + model):
+        tiny.build("mae", model)
+
+
+@pytest.mark.parametrize("mask", [0.0, 0.99, 1.0])
+def test_a_mask_must_hide_some_and_leave_some(mask):
+    with pytest.raises(InputError, match=r"0\.75"):
+        tiny.build("mae", mask=mask)
+
+
+def test_three_steps_are_as_recorded():
+    losses = tiny.three_steps(tiny.fill(tiny.build("mae")).double())
+    assert losses == pytest.approx([1.945385, 1.898642, 1.822820], abs=1e-4)

@@ -1,0 +1,193 @@
+"""Optimisers, parameter groups, clipping and schedules against the papers' formulas written out."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from firstlight.errors import InputError
+from firstlight.methods import Optimisation
+from firstlight.train import optimisers, schedules
+from firstlight.train.optimisers import LARS
+from tiny_training import tiny
+
+
+def _by_hand(rule: str, weights: list[np.ndarray], gradients: list[list[np.ndarray]], decay: float) -> list[np.ndarray]:
+    """Three LARS rules as the official codes have them, in float64; the last weight is a bias, excluded."""
+    lr, momentum, trust = 0.3, 0.9, 0.001
+    weights = [w.copy() for w in weights]
+    velocity = [np.zeros_like(w) for w in weights]
+    for step in gradients:
+        for i, g in enumerate(step):
+            w, bias = weights[i], i == len(weights) - 1
+            if rule == "swav":
+                adapted = trust * np.linalg.norm(w) / (np.linalg.norm(g) + decay * np.linalg.norm(w) + 1e-8)
+                g = (g + decay * w) * adapted
+                velocity[i] = momentum * velocity[i] + g
+                weights[i] = w - lr * velocity[i]
+                continue
+            g = g if bias else g + decay * w
+            ratio = 1.0 if bias else trust * np.linalg.norm(w) / np.linalg.norm(g)
+            if rule == "simclr":
+                velocity[i] = momentum * velocity[i] + lr * ratio * g
+                weights[i] = w - velocity[i]
+            else:
+                velocity[i] = momentum * velocity[i] + ratio * g
+                weights[i] = w - lr * velocity[i]
+        lr *= 0.9
+    return weights
+
+
+@pytest.mark.parametrize("rule", ["mocov3", "simclr", "swav"])
+def test_lars_follows_the_official_rule(rule):
+    draw = np.random.default_rng(0)
+    shapes = [(3, 4), (2, 3, 2), (5,)]
+    weights = [draw.normal(size=shape) for shape in shapes]
+    gradients = [[draw.normal(size=shape) for shape in shapes] for _ in range(4)]
+
+    ours = [nn.Parameter(torch.tensor(w)) for w in weights]
+    excluded = rule == "swav"
+    groups = [
+        {"params": ours[:2], "weight_decay": 0.1},
+        {"params": ours[2:], "weight_decay": 0.1 if excluded else 0.0, "adapts": excluded},
+    ]
+    optimizer = LARS(groups, lr=0.3, momentum=0.9, rule=rule)
+    for step in gradients:
+        for parameter, gradient in zip(ours, step):
+            parameter.grad = torch.tensor(gradient)
+        optimizer.step()
+        for group in optimizer.param_groups:  # a moving rate tells the rate inside the momentum from that outside
+            group["lr"] *= 0.9
+
+    for parameter, expected in zip(ours, _by_hand(rule, weights, gradients, 0.1)):
+        np.testing.assert_allclose(parameter.detach().numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_three_lars_rules_differ():
+    ends = []
+    for rule in ("mocov3", "simclr", "swav"):
+        weight = nn.Parameter(torch.ones(2, 2))
+        optimizer = LARS([weight], lr=1.0, weight_decay=0.5, rule=rule)
+        for lr in (1.0, 0.5, 0.25):
+            optimizer.param_groups[0]["lr"] = lr
+            weight.grad = torch.tensor([[1.0, -2.0], [0.5, 0.0]])
+            optimizer.step()
+        ends.append(weight.detach().clone())
+    assert not torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[0], ends[2])
+
+
+@pytest.mark.parametrize("rule", ["mocov3", "simclr", "swav"])
+def test_lars_moves_weights_that_are_zero(rule):
+    weight = nn.Parameter(torch.zeros(2, 2))
+    weight.grad = torch.ones(2, 2)
+    LARS([weight], lr=0.5, rule=rule).step()
+    assert torch.equal(weight.detach(), torch.full((2, 2), -0.5))
+
+
+def test_lars_refuses_an_unknown_rule():
+    with pytest.raises(InputError, match="mocov3"):
+        LARS([nn.Parameter(torch.ones(1))], rule="mocov2")
+
+
+def test_biases_and_norms_do_not_decay_and_tied_weights_are_there_once():
+    method = tiny()
+    groups = optimisers.parameter_groups(method, Optimisation())
+    assert all(group["decays"] == (parameter.ndim > 1) for group in groups for parameter in group["params"])
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    assert len({id(parameter) for parameter in parameters}) == len(parameters) == len(list(method.parameters()))
+
+
+def test_frozen_weights_are_left_out():
+    method = tiny()
+    method.head.requires_grad_(False)
+    parameters = [p for group in optimisers.parameter_groups(method, Optimisation()) for p in group["params"]]
+    assert not any(p is method.head.weight for p in parameters)
+
+
+def test_layer_decay_slows_the_first_layers_most():
+    method = tiny()
+    rates = {
+        id(parameter): group["rate"]
+        for group in optimisers.parameter_groups(method, Optimisation(layer_decay=0.5))
+        for parameter in group["params"]
+    }
+    assert rates[id(method.encoder.stem.weight)] == 0.25
+    assert rates[id(method.encoder.last.weight)] == 0.5
+    assert rates[id(method.head.weight)] == rates[id(method.head.bias)] == 1.0
+
+
+def test_rates_reach_every_group():
+    optimizer = optimisers.build(tiny(), Optimisation(layer_decay=0.5))
+    optimisers.set_rates(optimizer, 0.8, 0.04)
+    assert {group["lr"] for group in optimizer.param_groups} == {0.2, 0.4, 0.8}
+    assert all(group["weight_decay"] == (0.04 if group["decays"] else 0.0) for group in optimizer.param_groups)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD), ("lars", LARS)])
+def test_each_optimiser_lowers_the_loss(name, kind):
+    method = tiny(dropout=0.0)
+    optimizer = optimisers.build(method, Optimisation(optimizer=name, lr=0.01))
+    assert isinstance(optimizer, kind)
+    inputs, labels = torch.randn(32, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(32) % 4
+    losses = []
+    for _ in range(30):
+        optimisers.set_rates(optimizer, 0.01 if name != "lars" else 0.1, 0.0)
+        loss = nn.functional.cross_entropy(method.head(method.encoder(inputs)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+def test_an_unknown_optimiser_is_named():
+    with pytest.raises(InputError, match="did you mean 'adamw'"):
+        optimisers.build(tiny(), Optimisation(optimizer="adam"))
+
+
+def test_clipping_together_and_each_by_itself():
+    def fresh():
+        parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))]
+        parameters[0].grad, parameters[1].grad = torch.tensor([3.0, 4.0]), torch.tensor([12.0])
+        return parameters
+
+    together = fresh()
+    assert optimisers.clip(together, 1.3, each=False).item() == pytest.approx(13.0)
+    assert torch.allclose(together[0].grad, torch.tensor([0.3, 0.4]), atol=1e-5)
+    assert torch.allclose(together[1].grad, torch.tensor([1.2]), atol=1e-5)
+
+    each = fresh()
+    assert optimisers.clip(each, 6.0, each=True).item() == pytest.approx(13.0)
+    assert torch.equal(each[0].grad, torch.tensor([3.0, 4.0]))
+    assert torch.allclose(each[1].grad, torch.tensor([6.0]), atol=1e-4)
+
+    neither = fresh()
+    optimisers.clip(neither, None, each=False)
+    assert neither[1].grad.item() == 12.0
+
+
+def test_the_learning_rate_rises_falls_and_scales_with_the_batch():
+    chosen = Optimisation(lr=0.1, warmup=0.1, lr_end=0.01)
+    curve = [schedules.learning_rate(chosen, step=step, steps=100, batch=512) for step in range(100)]
+    assert curve[0] == pytest.approx(0.02)
+    assert curve[9] == curve[10] == max(curve) == pytest.approx(0.2)
+    assert curve[55] == pytest.approx((0.2 + 0.002) / 2)
+    assert curve[99] == pytest.approx(0.002 + 0.5 * 0.198 * (1 + math.cos(math.pi * 89 / 90)))
+    assert all(a > b for a, b in itertools.pairwise(curve[10:]))
+
+
+def test_all_warm_up_and_none():
+    rising = [schedules.learning_rate(Optimisation(lr=1.0, warmup=1.0), step=s, steps=4, batch=256) for s in range(4)]
+    assert rising == [0.25, 0.5, 0.75, 1.0]
+    assert schedules.learning_rate(Optimisation(lr=1.0, warmup=0.0), step=0, steps=4, batch=256) == 1.0
+
+
+def test_weight_decay_is_constant_or_a_cosine():
+    assert schedules.weight_decay(Optimisation(weight_decay=0.05), step=7, steps=10) == 0.05
+    rising = Optimisation(weight_decay=(0.04, 0.4))
+    assert schedules.weight_decay(rising, step=0, steps=10) == pytest.approx(0.04)
+    assert schedules.weight_decay(rising, step=5, steps=10) == pytest.approx(0.22)

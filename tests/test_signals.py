@@ -1,0 +1,148 @@
+"""SIGTERM, SIGINT and SIGHUP during training, sent to real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from firstlight.errors import Stopped
+from firstlight.events import Step, drain
+from firstlight.runs import Run
+from firstlight.train import checkpoint, train
+from tiny_training import TinyBatches, same, setup, tiny
+
+HERE = Path(__file__).parent
+
+
+def _signalled(events, after: int, number: int) -> Iterator[int]:
+    """The steps told, with one signal sent to this process after one of them."""
+    for event in events:
+        if isinstance(event, Step):
+            if event.step == after:
+                os.kill(os.getpid(), number)
+            yield event.step
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_finishes_the_step_saves_and_resumes_to_the_bit(tmp_path, number, code):
+    run, before = Run(tmp_path), {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    told: list[int] = []
+    with pytest.raises(Stopped) as caught:
+        told.extend(_signalled(train(tiny(), TinyBatches(), setup(), run), 3, number))
+    assert caught.value.exit_code == code
+    assert told == [1, 2, 3, 4]
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step_000000004"]
+    assert {n: signal.getsignal(n) for n in before} == before
+
+    resumed, reference = tiny(seed=8), tiny()
+    drain(train(resumed, TinyBatches(), setup(), run))
+    drain(train(reference, TinyBatches(), setup()))
+    assert same(resumed, reference)
+
+
+def test_a_signal_during_a_save_lets_it_complete(tmp_path, monkeypatch):
+    run, real = Run(tmp_path), os.fsync
+
+    def slow(descriptor):
+        os.kill(os.getpid(), signal.SIGTERM) if not sent else None
+        sent.append(descriptor)
+        real(descriptor)
+
+    sent: list[int] = []
+    monkeypatch.setattr(os, "fsync", slow)
+    with pytest.raises(Stopped):
+        drain(train(tiny(), TinyBatches(), setup(save_every=5), run))
+    stored, broken = checkpoint.latest(run.checkpoints)
+    assert stored is not None
+    assert (stored.manifest["step"], broken) == (6, {})
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step_000000005", "step_000000006"]
+
+
+def test_a_signal_at_the_last_step_still_stops(tmp_path):
+    events = train(tiny(), TinyBatches(), setup(steps=2), Run(tmp_path))
+    with pytest.raises(Stopped):
+        list(_signalled(events, 1, signal.SIGINT))
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_000000002"]
+
+
+def test_in_another_thread_no_handler_is_installed():
+    before, failed = signal.getsignal(signal.SIGTERM), []
+
+    def work():
+        try:
+            drain(train(tiny(), TinyBatches(), setup(steps=2)))
+            assert signal.getsignal(signal.SIGTERM) is before
+        except BaseException as error:  # handed to the test's own thread
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert not failed
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_second_signal_exits_at_once_and_a_hangup_does_not_stop(tmp_path):
+    """One process each: the first two signals, and a hangup followed by a closed standard output."""
+    twice = _start(tmp_path / "twice", "slow")
+    hung = _start(tmp_path / "hung", "quick")
+    try:
+        assert hung.stdout.readline() == "begun\n"
+        hung.stdout.close()
+        hung.send_signal(signal.SIGHUP)
+
+        assert twice.stdout.readline() == "begun\n"
+        twice.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        assert twice.poll() is None  # still in its step
+        start = time.monotonic()
+        twice.send_signal(signal.SIGTERM)
+        assert twice.wait(timeout=10) == 143
+        assert time.monotonic() - start < 2
+
+        assert hung.wait(timeout=30) == 0
+        stored, _ = checkpoint.latest(tmp_path / "hung" / "checkpoints")
+        assert stored is not None
+        assert stored.manifest["step"] == 20
+        assert hung.stderr.read() == twice.stderr.read() == ""
+    finally:
+        for process in (twice, hung):
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            process.stderr.close()
+    assert not list((tmp_path / "twice").glob("checkpoints/step_*"))
+
+
+def _start(path: Path, speed: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", __file__, str(path), speed],
+        env=os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _train(path: Path, seconds: float) -> None:
+    class Sleepy(TinyBatches):
+        def at(self, step, part=0):
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:  # a handler may run, but nothing interrupts the step
+                time.sleep(0.01)
+            return super().at(step, part)
+
+    events = train(tiny(), Sleepy(), setup(), Run(path))
+    next(events)
+    print("begun", flush=True)
+    drain(events)
+
+
+if __name__ == "__main__":
+    _train(Path(sys.argv[1]), {"slow": 60.0, "quick": 0.05}[sys.argv[2]])

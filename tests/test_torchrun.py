@@ -1,0 +1,189 @@
+"""Two processes under torchrun learn what one learns, and agree on everything that must not differ."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from firstlight import ranks
+from firstlight.errors import Stopped
+from firstlight.events import Step, Warned, drain
+from firstlight.methods import Optimisation
+from firstlight.runs import Run
+from firstlight.train import checkpoint, train
+from tiny_training import Tiny, TinyBatches, setup, tiny
+
+HERE = Path(__file__).parent
+CHOSEN = Optimisation(lr=1.0, warmup=0.2, clip=0.5)
+
+
+class Contrast(Tiny):
+    """Batch norm, and a loss in which every picture of the batch meets every other, wherever it is."""
+
+    def forward(self, batch, t):
+        features = F.normalize(self.encoder(batch.views[0]), dim=1)
+        others = F.cross_entropy(features @ ranks.gather(features).T / 0.5, batch.index)
+        return {"loss": others + F.cross_entropy(self.head(features), batch.label)}
+
+
+class Poisoned(Tiny):
+    """One rank's loss is not a number in its third step."""
+
+    seen = 0
+
+    def forward(self, batch, t):
+        self.seen += 1
+        out = super().forward(batch, t)
+        if self.seen == 3 and ranks.rank() == 1:
+            out["loss"] = out["loss"] * torch.nan
+        return out
+
+
+def _contrast() -> Tiny:
+    return tiny(dropout=0.0, kind=Contrast).double()
+
+
+def _without_batch_norm() -> Tiny:
+    """Batch statistics are those of a part, so only without them do parts add up to the whole."""
+    method = tiny(dropout=0.0).double()
+    method.encoder.norm = nn.LayerNorm(8, dtype=torch.float64)
+    return method
+
+
+CASES = {"contrast": (_contrast, 1), "parts": (_without_batch_norm, 2)}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory) -> Path:
+    """Everything two processes did, in one launch: importing torch takes longest."""
+    folder = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__]
+    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([*command, str(folder)], env=environment, capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return folder
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_learn_what_one_learns(told, case):
+    method = CASES[case][0]()
+    losses = _losses(method, parts=1)
+    theirs = safetensors.torch.load_file(told / f"{case}.safetensors")
+    for name, value in method.state_dict().items():
+        if name != "steps":  # counts forward passes
+            torch.testing.assert_close(theirs[name], value, rtol=1e-6, atol=1e-6)
+    assert json.loads((told / f"{case}.json").read_text()) == pytest.approx(losses, rel=1e-5)
+
+
+def test_both_ranks_hold_the_same_weights(told):
+    assert [json.loads((told / f"same-{rank}.json").read_text()) for rank in range(2)] == [True, True]
+
+
+def test_a_resumption_by_two_processes_is_exact_to_the_bit(told):
+    assert [json.loads((told / f"resumed-{rank}.json").read_text()) for rank in range(2)] == [True, True]
+
+
+def test_a_signal_to_one_rank_stops_both_after_the_same_step(told):
+    first, second = (json.loads((told / f"stopped-{rank}.json").read_text()) for rank in range(2))
+    assert first["step"] == second["step"] == 4
+    assert first["code"] == second["code"] == 143
+    stored, _ = checkpoint.latest(told / "stopped" / "checkpoints")
+    assert stored is not None
+    assert stored.manifest["step"] == 4
+    assert stored.manifest["environment"]["processes"] == 2
+
+
+def test_a_spoilt_loss_on_one_rank_is_skipped_by_both(told):
+    for rank in range(2):
+        outcome = json.loads((told / f"skipped-{rank}.json").read_text())
+        assert outcome["skipped"] == [0, 0, 1, 1, 1]
+        assert len(outcome["warnings"]) == 1
+        assert outcome["finite"]
+
+
+def test_one_process_goes_on_with_a_warning(told):
+    run, method = Run(told / "stopped"), tiny()
+    events = list(train(method, TinyBatches(), setup(steps=20), run))
+    assert any(isinstance(e, Warned) and "processes was 2, is 1" in e.text for e in events)
+
+
+def _losses(method: Tiny, parts: int) -> list[float]:
+    batches, chosen = TinyBatches(16, parts=parts, dtype=torch.float64), setup(batch=16, accumulate=parts)
+    events = train(method, batches, dataclasses.replace(chosen, optimisation=CHOSEN))
+    return [event.values["loss"] for event in events if isinstance(event, Step)]
+
+
+def _work(folder: Path) -> None:
+    rank = ranks.rank()
+    for case, (make, parts) in CASES.items():
+        method = make()
+        with torch.no_grad():
+            method.head.bias += rank  # ranks that begin apart are made equal
+        losses = _losses(method, parts)
+        if rank == 0:
+            weights = {name: value.clone() for name, value in method.state_dict().items()}
+            safetensors.torch.save_file(weights, folder / f"{case}.safetensors")
+            _keep(folder / f"{case}.json", losses)
+        _keep(folder / f"same-{rank}.json", _equal_everywhere(method))
+    _keep(folder / f"resumed-{rank}.json", _resumed_equals_uninterrupted(folder))
+    _keep(folder / f"stopped-{rank}.json", _stopped(Run(folder / "stopped")))
+    _keep(folder / f"skipped-{rank}.json", _skipped())
+
+
+def _keep(path: Path, value) -> None:
+    path.write_text(json.dumps(value))
+
+
+def _equal_everywhere(method: nn.Module) -> bool:
+    flat = torch.cat([value.flatten().double() for value in method.state_dict().values()])
+    both = ranks.gather(flat[None])
+    return torch.equal(both[0], both[1])
+
+
+def _resumed_equals_uninterrupted(folder: Path) -> bool:
+    reference, resumed, chosen = tiny(), tiny(seed=5), setup(save_every=7)
+    drain(train(reference, TinyBatches(), chosen))
+    run = Run(folder / "resumed")
+    for event in train(tiny(), TinyBatches(), chosen, run):
+        if isinstance(event, Step) and event.step == 12:
+            break
+    drain(train(resumed, TinyBatches(), chosen, run))
+    return all(torch.equal(a, b) for a, b in zip(reference.state_dict().values(), resumed.state_dict().values()))
+
+
+def _stopped(run: Run) -> dict:
+    last = 0
+    try:
+        for event in train(tiny(), TinyBatches(), setup(), run):
+            if isinstance(event, Step):
+                last = event.step
+                if last == 3 and ranks.rank() == 1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+    except Stopped as stop:
+        return {"step": last, "code": stop.exit_code}
+    return {"step": last, "code": 0}
+
+
+def _skipped() -> dict:
+    method = tiny(kind=Poisoned)
+    events = list(train(method, TinyBatches(), setup(steps=5)))
+    weights = torch.cat([value.flatten().double() for value in method.state_dict().values()])
+    return {
+        "skipped": [event.values["skipped"] for event in events if isinstance(event, Step)],
+        "warnings": [event.text for event in events if isinstance(event, Warned)],
+        "finite": bool(torch.isfinite(weights).all()),
+    }
+
+
+if __name__ == "__main__":
+    with ranks.joined("cpu"):
+        _work(Path(sys.argv[1]))
