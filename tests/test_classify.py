@@ -48,6 +48,12 @@ def test_pictures_without_a_label_are_refused():
         method(batch, 0.0)
 
 
+@pytest.mark.parametrize("settings", [{"smoothing": 1.0}, {"smoothing": -0.1}, {"mixup": -1.0}, {"cutmix": -1.0}])
+def test_impossible_settings_are_refused(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        tiny.build("classify", **settings)
+
+
 def test_it_learns_what_can_be_learned():
     method = tiny.build("classify", tiny.RESNET)
     batch = tiny.batch(method, samples=16)

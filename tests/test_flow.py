@@ -17,6 +17,7 @@ from PIL import Image
 import firstlight
 from firstlight import cli
 from firstlight.errors import InputError
+from firstlight.recipe.export import usage
 from firstlight.runs import read_events, read_json
 
 TINY = ["--model", "resnet10t", "--size", "32", "--device", "cpu"]
@@ -68,13 +69,10 @@ def test_compare_leaves_a_report_an_encoder_and_a_classifier_that_timm_loads(com
     assert "down <b>" not in page
     for what in ("encoder", "classifier"):
         assert cli.run(["export", str(compared), "--what", what, "--out", str(tmp_path / what)]) == 0
-        config = read_json(tmp_path / what / "config.json")
-        network = timm.create_model(
-            config["model"], **config["timm"], checkpoint_path=str(tmp_path / what / "model.safetensors")
-        )
+        network = eval(usage(tmp_path / what), {"timm": timm})  # the line that the command prints
         with torch.no_grad():
             assert network.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 2 if what == "classifier" else 512)
-    assert config["classes"] == ["across", "down <b>"]
+    assert read_json(tmp_path / "classifier" / "config.json")["label_names"] == ["across", "down <b>"]
 
 
 def test_the_exported_classifier_guesses_as_the_measured_one_did(compared, photos):
@@ -83,10 +81,7 @@ def test_the_exported_classifier_guesses_as_the_measured_one_did(compared, photo
     from firstlight.views.make import show
 
     best = max(("scratch", "fractal", "simclr"), key=read_json(compared / "results" / "compare.json")["numbers"].get)
-    config = read_json(compared / "classifier" / "config.json")
-    network = timm.create_model(
-        config["model"], **config["timm"], checkpoint_path=str(compared / "classifier" / "model.safetensors")
-    )
+    network = eval(usage(compared / "classifier"), {"timm": timm})
     test = drain(open_split(str(photos), size=32, seed=0)).test
     pictures = show(test.read(np.arange(len(test))), size=32, channels=3)
     with torch.no_grad():
@@ -158,11 +153,13 @@ def test_render_writes_pictures_and_a_sheet(tmp_path):
     files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
     assert files[0] == "00000/00000_0000.png"
     assert len(files) == 6
-    drawn = np.asarray(Image.open(out / "00001" / "00001_0002.png"))
+    with Image.open(out / "00001" / "00001_0002.png") as picture:
+        drawn = np.asarray(picture)
     assert np.array_equal(drawn, firstlight.render("fractal", category=1, instance=2, size=32))
     arguments = ["render", "fractal", "--categories", "2", "--instances", "3", "--size", "32", "--sheet"]
     assert cli.run([*arguments, "--out", str(tmp_path / "sheet.png")]) == 0
-    assert Image.open(tmp_path / "sheet.png").size == (100, 66)
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.size == (100, 66)
     assert cli.run([*arguments, "--out", str(tmp_path / "sheet.png")]) == 2
 
 

@@ -24,7 +24,7 @@ def test_one_draw_is_the_agresti_coull_interval():
 def test_draws_add_in_quadrature_with_students_quantile():
     random = np.random.default_rng(0)
     table = random.random((3, 400)) < np.array([0.7, 0.8, 0.9])[:, None]
-    mean, low, high = interval(table)
+    mean, low, _ = interval(table)
     each = np.concatenate([table.mean(0), [1, 1, 0, 0]])
     pictures, draws = each.var() / 404, table.mean(1).var(ddof=1) / 3
     freedom = 2 * ((pictures + draws) / draws) ** 2
@@ -65,7 +65,7 @@ def test_perfect_is_surer_with_more_pictures_and_than_with_a_mistake():
 def test_interval_covers_the_accuracy_over_new_draws_and_pictures(draws, accuracy, spread):
     """Pictures differ in difficulty and draws in quality; the interval should contain the mean over both."""
     random = np.random.default_rng(1)
-    covered, repeats, pictures = 0, 600, 300
+    covered, repeats, pictures = 0, 400, 200
     strength = 8.0  # of pictures' difficulty: Beta(a, b) with mean ``accuracy`` and a + b = strength
     for _ in range(repeats):
         easy = random.beta(accuracy * strength, (1 - accuracy) * strength, pictures)
@@ -73,14 +73,14 @@ def test_interval_covers_the_accuracy_over_new_draws_and_pictures(draws, accurac
         table = random.random((draws, pictures)) < np.clip(easy + luck * 4 * easy * (1 - easy), 0, 1)
         _, low, high = interval(table)
         covered += low <= accuracy <= high
-    assert covered / repeats >= 0.945
+    assert covered / repeats > (0.925 if draws == 1 else 0.95)  # 0.925: 0.95 less two standard errors
 
 
 @pytest.mark.parametrize("draws", [1, 3, 5])
 @pytest.mark.parametrize("gap", [0.0, 0.03])
 def test_difference_covers_the_true_gap(draws, gap):
     random = np.random.default_rng(2)
-    covered, repeats, pictures = 0, 600, 300
+    covered, repeats, pictures = 0, 400, 200
     for _ in range(repeats):
         easy = random.beta(7, 1, pictures) * (1 - gap)  # what is hard for one is hard for the other
         better = easy + gap
@@ -89,7 +89,7 @@ def test_difference_covers_the_true_gap(draws, gap):
         _, low, high = difference(first, second)
         covered += low <= gap <= high
     # crossing 0 or 1 clips a chance a little, which moves the true gap by less than 0.002
-    assert covered / repeats >= 0.94
+    assert covered / repeats > (0.925 if draws == 1 else 0.95)  # 0.925: 0.95 less two standard errors
 
 
 def test_pairing_makes_the_difference_surer():

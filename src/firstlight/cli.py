@@ -90,9 +90,9 @@ def _list(arguments: list[str]) -> int:
     if what not in LISTS:
         raise unknown("list", what, LISTS)
     if what == "models":
-        import timm
+        from . import encoder
 
-        print("\n".join(timm.list_models(pattern)))
+        print("\n".join(encoder.names(pattern)))
         return 0
     import fnmatch
 

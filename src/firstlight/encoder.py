@@ -4,7 +4,6 @@ Wightman, PyTorch Image Models. https://github.com/huggingface/pytorch-image-mod
 """
 
 import contextlib
-import copy
 import fnmatch
 import math
 import re
@@ -19,9 +18,10 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.xcit import Xcit
 from torch import Tensor, nn
 
+from . import weights as stored
 from .errors import InputError, unknown
 from .spec import Spec
-from .weights import encoder_folder, fit, for_channels, read_config, read_verified, read_weights, write_encoder
+from .weights import read_weights
 
 __all__ = ["Encoder", "load_weights", "names", "read_weights"]
 
@@ -188,7 +188,8 @@ class Encoder(nn.Module):
             "num_classes": head.out_features if head else 0,
             **({"label_names": list(classes)} if classes else {}),
         }
-        return write_encoder(Path(folder), self._classifying(head) if head else self.net.state_dict(), about)
+        weights = stored.with_classifier(self.net, head) if head else self.net.state_dict()
+        return stored.write_encoder(Path(folder), weights, about)
 
     @classmethod
     def load(
@@ -218,12 +219,12 @@ class Encoder(nn.Module):
             encoder = cls(model, drop_path=drop_path, **given)
             load_weights(encoder, path)
             return encoder
-        folder = encoder_folder(Path(path))
-        config = read_config(folder)
+        folder = stored.encoder_folder(Path(path))
+        config = stored.read_config(folder)
         given = {"size": config["size"], "channels": config["channels"], **given}
         encoder = cls(config["model"], drop_path=drop_path, **given)
-        encoder.mean, encoder.std = (for_channels(config[key], encoder.channels) for key in ("mean", "std"))
-        encoder._place(read_verified(folder / "model.safetensors", config["sha256"]), str(folder))
+        encoder.mean, encoder.std = (stored.for_channels(config[key], encoder.channels) for key in ("mean", "std"))
+        encoder._place(stored.read_verified(folder / "model.safetensors", config["sha256"]), str(folder))
         return encoder
 
     def check_size(self, side: int) -> None:
@@ -272,22 +273,8 @@ class Encoder(nn.Module):
             raise InputError(f"{self.model!r} gives no pooled features [B, width]; choose a classification model")
         return pooled.shape[1], self._flat(features).shape[1] if isinstance(features, Tensor) else 0
 
-    def _classifying(self, head: nn.Linear) -> dict[str, Tensor]:
-        """The weights with a classifier under the names and in the shapes that timm gives it."""
-        with torch.random.fork_rng(devices=[]):  # the classifier that timm makes first is random
-            whole = copy.deepcopy(self.net).cpu()
-            whole.reset_classifier(head.out_features)
-        weights = self.net.state_dict()
-        for name, value in whole.state_dict().items():
-            if name not in weights:  # a distilled model has two, and averages what they say
-                given = head.weight if name.endswith(".weight") else head.bias
-                if given is None or given.numel() != value.numel():
-                    raise InputError(f"{self.model!r} has no place for a linear classifier of {self.width} features")
-                weights[name] = given.reshape(value.shape)
-        return weights
-
     def _place(self, weights: dict[str, Tensor], source: str) -> list[str]:
-        fitted, notes = fit(weights, self.net, self.patches, f"{source!r} does not fit {self.model!r}")
+        fitted, notes = stored.fit(weights, self.net, self.patches, f"{source!r} does not fit {self.model!r}")
         self.net.load_state_dict(fitted)
         return notes
 

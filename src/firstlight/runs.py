@@ -82,9 +82,7 @@ class Run:
             yield self
         finally:
             handle.close()
-            if self._log:
-                self._log.close()
-                self._log = None
+            self.close()
 
     def log(self, event: Event) -> None:
         """Appends an event to ``events.jsonl``. Bars are not kept.
@@ -103,6 +101,12 @@ class Run:
             if not self._lost:
                 warnings.warn(f"events are being lost: cannot write {self._log.name}: {error.strerror}", stacklevel=2)
             self._lost = True
+
+    def close(self) -> None:
+        """Closes ``events.jsonl``; the next event opens it again."""
+        if self._log:
+            self._log.close()
+            self._log = None
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file in one piece."""

@@ -6,6 +6,7 @@ torchvision, timm's CheckpointSaver and the public formula-pre-trained models.
 
 import argparse
 import contextlib
+import copy
 import hashlib
 import importlib.metadata
 import json
@@ -23,7 +24,7 @@ import safetensors.torch
 import timm
 import torch
 from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table_simple
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import CorruptError, InputError
 from .runs import read_json, write_whole
@@ -119,6 +120,27 @@ def write_encoder(folder: Path, weights: dict[str, Tensor], about: dict[str, Any
     write_whole(folder / "model.safetensors", content)
     write_whole(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
     return folder
+
+
+def with_classifier(net: Any, head: nn.Linear) -> dict[str, Tensor]:
+    """A headless timm model's weights, and a classifier's under the names and in the shapes that timm gives its own.
+
+    Raises:
+        InputError: if the model has no place for a linear classifier of this width.
+    """
+    with torch.random.fork_rng(devices=[]):  # the classifier that timm makes first is random
+        whole = copy.deepcopy(net).cpu()
+        whole.reset_classifier(head.out_features)
+    weights = net.state_dict()
+    for name, value in whole.state_dict().items():
+        if name not in weights:  # a distilled model has two, and averages what they say
+            given = head.weight if name.endswith(".weight") else head.bias
+            if given is None or given.numel() != value.numel():
+                raise InputError(
+                    f"{type(net).__name__} has no place for a linear classifier of {head.in_features} features"
+                )
+            weights[name] = given.reshape(value.shape)
+    return weights
 
 
 def encoder_folder(path: Path) -> Path:

@@ -6,7 +6,7 @@ cosine, label smoothing; Kataoka et al., ACCV 2020, https://arxiv.org/abs/2101.0
 
 import copy
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,14 +32,17 @@ class Finetune(Evaluation):
 
     Pictures are cropped at random. They are not flipped unless asked for: letters, digits and many medical and
     technical pictures change their meaning with it. For photographs of things, ``flip=0.5`` usually helps.
+
+    The defaults are for ten labels a class, from 32-pixel ResNets; they were settled on training pictures of the
+    digits that no test set of theirs contains. Long trainings on many pictures want smaller crops and a smaller rate.
     """
 
     steps: int = 200
     """optimiser steps"""
     batch: int = 32
     """pictures per step; sets smaller than this are gone through more than once in a step, cropped anew"""
-    lr: float = 8e-3
-    """the highest learning rate at a batch of 256, scaled linearly with the batch"""
+    lr: float = 2.5e-3
+    """the highest learning rate, as it is: unlike in pre-training it is not scaled with the batch"""
     weight_decay: float = 0.05
     layer_decay: float = 1.0
     """each layer's learning rate as a fraction of the next one's; below 1 keeps more of what was pre-trained"""
@@ -51,7 +54,7 @@ class Finetune(Evaluation):
     """blending of pairs of pictures: the Beta distribution's parameter, 0 for none"""
     cutmix: float = 0.0
     """pasting of rectangles, likewise"""
-    scale: tuple[float, float] = (0.5, 1.0)
+    scale: tuple[float, float] = (0.7, 1.0)
     """the area of the random crops, as a fraction of the picture's"""
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     """the width of the random crops divided by their height"""
@@ -106,7 +109,7 @@ class Finetune(Evaluation):
             size: the side at which pictures are shown.
             device: where to train.
             seed: of the new layer's weights, the order, the crops and all else.
-            run: where checkpoints go; with one there, training goes on from it.
+            run: where checkpoints go. If one is there, of the same settings and pictures, training goes on from it.
             task: the name under which the steps are reported.
         """
         encoder.check_size(size)
@@ -122,7 +125,8 @@ class Finetune(Evaluation):
             split.train, (self.view(),), size=size, batch=self.batch, seed=seed, channels=encoder.channels,
             device=device, mean=encoder.mean, std=encoder.std, multiple=encoder.multiple, parts=self.accumulate,
         )  # fmt: skip
-        yield from train(method, batches, self._setup(device, seed, task), run)
+        record = {"size": size, "pictures": split.train.fingerprint()}
+        yield from train(method, batches, self._setup(device, seed, task, record), run)
 
         chance = yield from probabilities(method, split.test, size=size, device=device)
         used = asdict(self) | {"size": size, "seed": seed, "model": encoder.model}
@@ -135,13 +139,14 @@ class Finetune(Evaluation):
             rotate=self.rotate, jitter=self.jitter, jitter_p=1.0, erase=self.erase,
         )  # fmt: skip
 
-    def _setup(self, device: str, seed: int, task: str) -> Setup:
+    def _setup(self, device: str, seed: int, task: str, record: dict[str, Any]) -> Setup:
         optimisation = Optimisation(
-            lr=self.lr, warmup=self.warmup, weight_decay=self.weight_decay, layer_decay=self.layer_decay, clip=self.clip
-        )
+            lr=self.lr * 256 / self.batch, warmup=self.warmup, weight_decay=self.weight_decay,
+            layer_decay=self.layer_decay, clip=self.clip,
+        )  # fmt: skip
         return Setup(
             steps=self.steps, batch=self.batch, optimisation=optimisation, seed=seed, device=device,
-            precision=self.precision, accumulate=self.accumulate, task=task,
+            precision=self.precision, accumulate=self.accumulate, task=task, recipe=asdict(self) | record,
         )  # fmt: skip
 
 

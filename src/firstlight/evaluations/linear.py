@@ -55,6 +55,7 @@ class Linear(Evaluation):
         labels = split.train.labels
 
         penalty = yield from self._choose(train, labels, seed)
+        yield Progress("linear probe", 0, 1)
         probe = fitted(train, labels, penalty)
         yield Progress("linear probe", 1, 1)
         if probe.n_iter_.max() >= ITERATIONS:

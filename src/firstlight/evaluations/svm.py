@@ -54,10 +54,12 @@ class Svm(Evaluation):
         unit = 1 / max(train.shape[1] * float(train.var()), 1e-12)
 
         c, gamma = yield from self._choose(train, split.train.labels, unit, seed)
+        yield Progress("support vector machine", 0, 2)
         machine = SVC(C=c, gamma=gamma, cache_size=500).fit(train, split.train.labels)
-        yield Progress("support vector machine", 1, 1)
-
+        yield Progress("support vector machine", 1, 2)
         scores = widened(decided(machine, test), machine.classes_, len(split.train.classes), missing=-np.inf)
+        yield Progress("support vector machine", 2, 2)
+
         used = asdict(self) | {"chosen_c": c, "chosen_gamma": gamma / unit, "size": size, "seed": seed}
         used["on"] = "pixels" if encoder is None else "features"
         return score("svm", "Kernel SVM", scores, split, kind="decision value", settings=used)

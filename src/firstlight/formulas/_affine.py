@@ -81,7 +81,7 @@ def _with_chances(table: np.ndarray) -> np.ndarray:
 
 
 def _singular_values(draw: Draw, count: int, total: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs 1 >= s1 >= s2 >= 0 whose sum of s1 + 2 s2 is ``total``, each drawn within what the others leave room for."""
+    """Pairs 1 >= s1 >= s2 >= 0 whose sum of s1 + 2 s2 is ``total``, each within the room the others leave."""
     values = np.empty((2, count))
     left, others = total, 3.0 * (count - 1)  # still to be spent; the most that the maps after this one can take
     for i in range(count - 1):

@@ -2,13 +2,13 @@
 
 One chain alone waits for its own last multiplication and its own branch. Here 256 chains take their turns side by
 side: the inner loops run over chains, hold no branch and no gather, and compile to vector instructions.
-
-Arithmetic is strict: no fast-math flag is set, so nothing is contracted, reordered or assumed finite, and every
-processor gives the same bits. Under ``NUMBA_DISABLE_JIT=1`` the same code runs as plain Python.
 """
 
 import numpy as np
-from numba import literally, njit
+from numba import literally
+
+from ._compile import kernel
+from ._raster import clear_rim, count, latest, mark
 
 MOST_MAPS = 8
 """The largest system the kernel is written out for."""
@@ -19,34 +19,40 @@ CHAINS = 256
 ROUNDS = 8
 """Rounds played between two looks at the points; 2,048 points and the chains' state stay in the first-level cache."""
 
-SETTLE = 6 * ROUNDS
+SETTLE = 4 * ROUNDS
 """Rounds before any point counts, for the chains to reach the attractor from the origin."""
 
-SURVEY = 4 * ROUNDS
-"""Rounds that measure the extent (8,192 points); what lies further out than the picture's padding is not drawn."""
+SURVEY = 2 * ROUNDS
+"""Rounds that measure the extent (4,096 points); what lies further out than the picture's padding is not drawn."""
 
 FAR = np.float32(1e6)
 """A system with a chain beyond this distance at the end of the survey is divergent."""
 
-strict = {"cache": True, "nogil": True, "error_model": "numpy"}
+MARK, COUNT, LATEST = 0, 1, 2
 
 
-@njit(**strict)
-def play(system, key, size, pad, spots):
-    """Plays the game and notes where each point falls.
+@kernel
+def play(system, key, points, pad, kind, light, marks, words):
+    """Plays the game and drops its points on pixels.
+
+    The pixels must be zero; their outermost ones stay so, and points that miss the others are lost.
 
     Args:
         system: float64 ``[N, 7]``, a row (a, b, c, d, e, f, p) per map, N up to ``MOST_MAPS``: x' = ax + by + e,
             y' = cx + dy + f, taken with a probability proportional to p.
         key: uint64 that seeds the chains.
-        size: the side of the picture in pixels.
+        points: how many to drop.
         pad: pixels left free around the surveyed extent, at least 1.
-        spots: uint32 ``[points]``, filled with ``row * size + column`` in the order drawn. Points outside rows and
-            columns ``1 .. size - 2`` land on the outermost pixels, which are no part of the picture.
+        kind: ``MARK`` sets bytes to ``light`` where a point falls, ``COUNT`` counts the points of each word, ``LATEST``
+            notes in words the last point that fell there, counted from 1.
+        light: what ``MARK`` sets, 1 to 255.
+        marks: uint8 ``[S, S]`` for ``MARK``, else anything of this type.
+        words: uint32 ``[S, S]`` for the other two, else anything of this type.
 
     Returns:
-        False, with ``spots`` untouched, if the system is divergent.
+        False, with the pixels untouched, if the system is divergent.
     """
+    size = len(marks) if kind == MARK else len(words)
     thresholds, state = _thresholds(system), _seeded(key)
     walk = np.zeros((ROUNDS + 1) * 2 * CHAINS, np.float32)
     maps = np.zeros((MOST_MAPS, 6), np.float32)
@@ -64,15 +70,26 @@ def play(system, key, size, pad, spots):
     if not _near(walk):
         return False
     _to_pixels(system, low, high, size, pad, maps, walk)
-    for start in range(0, len(spots), ROUNDS * CHAINS):
+    spots = np.empty(ROUNDS * CHAINS, np.uint32)
+    for start in range(0, points, ROUNDS * CHAINS):
         _advance(len(system), maps, thresholds, state, walk)
         for turn in range(ROUNDS):
-            row, first = (turn + 1) * 2 * CHAINS, start + turn * CHAINS
-            _place(walk[row:], size, spots[first : first + CHAINS])
+            _place(walk[(turn + 1) * 2 * CHAINS :], size, spots[turn * CHAINS : (turn + 1) * CHAINS])
+        part = spots[: min(points - start, ROUNDS * CHAINS)]
+        if kind == MARK:
+            mark(part, light, marks)
+        elif kind == COUNT:
+            count(part, words)
+        else:
+            latest(part, start, words)
+    if kind == MARK:
+        clear_rim(marks)
+    else:
+        clear_rim(words)
     return True
 
 
-@njit(**strict)
+@kernel
 def _thresholds(system):
     """Map ``k`` is taken by 24-bit values from ``thresholds[k]`` up to the next; absent maps are out of reach."""
     thresholds = np.empty(MOST_MAPS, np.uint32)
@@ -83,12 +100,13 @@ def _thresholds(system):
         total += system[k, 6]
     reached = 0.0
     for k in range(len(system)):
-        thresholds[k] = np.uint32(min(reached / total, 1.0) * float(1 << 24))
+        share = min(reached / total, 1.0) if total > 0 else 0.0
+        thresholds[k] = np.uint32(share * float(1 << 24))
         reached += system[k, 6]
     return thresholds
 
 
-@njit(**strict)
+@kernel
 def _seeded(key):
     """The chains' first states by splitmix64, uint32 ``[2 * CHAINS]``; odd, because all zero would stay zero."""
     state = np.empty(2 * CHAINS, np.uint32)
@@ -101,7 +119,7 @@ def _seeded(key):
     return state
 
 
-@njit(**strict)
+@kernel
 def _to_pixels(system, low, high, size, pad, maps, walk):
     """Changes the coordinates of the maps and the chains to columns and rows, so that points need no scaling."""
     left, right, bottom, top = low[0], high[0], low[CHAINS], high[CHAINS]
@@ -123,33 +141,37 @@ def _to_pixels(system, low, high, size, pad, maps, walk):
         walk[CHAINS + i] = v * walk[CHAINS + i] + shift_v
 
 
-@njit(**strict)
-def _advance(count, maps, thresholds, state, walk):
+@kernel
+def _advance(number, maps, thresholds, state, walk):
     """Plays ``ROUNDS`` rounds.
 
     ``walk`` holds one row ``[2 * CHAINS]``, all x and then all y, for the beginning and for each round after it; the
     last row becomes the next beginning. It is one flat array, and the maps are scalars, because otherwise the
     compiler cannot tell that a store leaves the other arrays alone and gives up on vector instructions.
     """
-    if count <= 2:
+    if number <= 2:
         _rounds(2, maps, thresholds, state, walk)
-    elif count == 3:
+    elif number == 3:
         _rounds(3, maps, thresholds, state, walk)
-    elif count == 4:
+    elif number == 4:
         _rounds(4, maps, thresholds, state, walk)
-    elif count <= 6:
+    elif number == 5:
+        _rounds(5, maps, thresholds, state, walk)
+    elif number == 6:
         _rounds(6, maps, thresholds, state, walk)
+    elif number == 7:
+        _rounds(7, maps, thresholds, state, walk)
     else:
         _rounds(8, maps, thresholds, state, walk)
 
 
-@njit(**strict)
-def _rounds(count, maps, thresholds, state, walk):
-    """Rounds of a system of ``count`` maps, a number known to the compiler, which leaves out the lines beyond it.
+@kernel
+def _rounds(number, maps, thresholds, state, walk):
+    """Rounds of a system of ``number`` maps, known to the compiler, which leaves out the lines beyond it.
 
     Every map is weighed in turn and the last one whose threshold is reached stays: selects instead of branches.
     """
-    count = literally(count)
+    number = literally(number)
     m0, m1, m2, m3 = _row(maps[0]), _row(maps[1]), _row(maps[2]), _row(maps[3])
     m4, m5, m6, m7 = _row(maps[4]), _row(maps[5]), _row(maps[6]), _row(maps[7])
     t1, t2, t3, t4 = thresholds[1], thresholds[2], thresholds[3], thresholds[4]
@@ -159,14 +181,18 @@ def _rounds(count, maps, thresholds, state, walk):
         for i in range(CHAINS):
             value = _roll(state, i)
             m = _pick(value >= t1, m1, m0)
-            if count > 2:
+            if number > 2:
                 m = _pick(value >= t2, m2, m)
-            if count > 3:
+            if number > 3:
                 m = _pick(value >= t3, m3, m)
-            if count > 4:
-                m = _pick(value >= t5, m5, _pick(value >= t4, m4, m))
-            if count > 6:
-                m = _pick(value >= t7, m7, _pick(value >= t6, m6, m))
+            if number > 4:
+                m = _pick(value >= t4, m4, m)
+            if number > 5:
+                m = _pick(value >= t5, m5, m)
+            if number > 6:
+                m = _pick(value >= t6, m6, m)
+            if number > 7:
+                m = _pick(value >= t7, m7, m)
             x, y = walk[row + i], walk[row + CHAINS + i]
             walk[row + 2 * CHAINS + i] = m[0] * x + (m[1] * y + m[4])
             walk[row + 3 * CHAINS + i] = m[2] * x + (m[3] * y + m[5])
@@ -174,12 +200,12 @@ def _rounds(count, maps, thresholds, state, walk):
         walk[i] = walk[ROUNDS * 2 * CHAINS + i]
 
 
-@njit(**strict)
+@kernel
 def _row(table):
     return table[0], table[1], table[2], table[3], table[4], table[5]
 
 
-@njit(**strict)
+@kernel
 def _pick(taken, new, old):
     a = new[0] if taken else old[0]
     b = new[1] if taken else old[1]
@@ -190,7 +216,7 @@ def _pick(taken, new, old):
     return a, b, c, d, e, f
 
 
-@njit(**strict)
+@kernel
 def _roll(state, i):
     """The next 24 random bits of chain ``i``, by xoroshiro64* (Blackman & Vigna, https://prng.di.unimi.it).
 
@@ -206,7 +232,7 @@ def _roll(state, i):
     return value
 
 
-@njit(**strict)
+@kernel
 def _stretch(walk, low, high):
     """Widens each chain's lowest and highest coordinates by the rounds just played."""
     for turn in range(1, ROUNDS + 1):
@@ -216,7 +242,7 @@ def _stretch(walk, low, high):
             high[i] = value if value > high[i] else high[i]
 
 
-@njit(**strict)
+@kernel
 def _near(walk):
     """Whether every chain is still at a number, and a modest one; a comparison with NaN is false."""
     near = 0
@@ -225,9 +251,9 @@ def _near(walk):
     return near == 2 * CHAINS
 
 
-@njit(**strict)
+@kernel
 def _place(here, size, spots):
-    """Turns one round's columns and rows into pixel numbers; what is outside, or no number, goes to the rim."""
+    """Turns one round's columns and rows into pixel numbers; a stray, or what is no number, goes to the rim."""
     zero, far, wide = np.float32(0), np.float32(size - 1), np.int32(size)
     for i in range(len(spots)):
         column, row = here[i], here[CHAINS + i]

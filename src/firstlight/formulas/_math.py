@@ -1,4 +1,4 @@
-"""Sine and cosine by fixed polynomials: NumPy's own differ in the last bit between processors, IEEE arithmetic does not."""
+"""Sine and cosine by fixed polynomials: NumPy's own differ in the last bit between processors."""
 
 import numpy as np
 

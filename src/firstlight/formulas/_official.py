@@ -7,10 +7,9 @@ Its patches come from an unseeded generator and cannot be had again.
 import math
 
 import numpy as np
-from numba import njit
 
 from ..errors import InputError
-from ._chaos import strict
+from ._compile import kernel
 
 
 def point_picture(system: np.ndarray, size: int, points: int, pad: int, wheel: np.ndarray) -> np.ndarray:
@@ -27,22 +26,20 @@ def point_picture(system: np.ndarray, size: int, points: int, pad: int, wheel: n
         InputError: where the public code has no picture: nothing finite is left, or it has no extent.
     """
     # RandomState is NumPy's frozen legacy generator: its stream is promised never to change.
-    chances = np.random.RandomState(100).random_sample(points)  # noqa: NPY002
-    x, y = _walk(system, np.cumsum(system[:, 6]), chances)
-    for axis in (x, y):  # y is asked after x has been cut, as the public code does
-        lost = np.flatnonzero(np.isnan(axis))
-        if len(lost):
-            before = np.arange(lost[0] - 100, lost[0])
-            keep = np.ones(len(x), bool)
-            keep[np.concatenate([before[before >= -len(x)], lost])] = False
-            x, y = x[keep], y[keep]
+    chances = np.random.RandomState(100).random_sample(points)
+    with np.errstate(over="ignore", invalid="ignore"):
+        x, y = _walk(system, np.cumsum(system[:, 6]), chances)
+    keep = _without_lost(x)
+    x, y = x[keep], y[keep]
+    keep = _without_lost(y)  # asked after x has been cut, as the public code does
+    x, y = x[keep], y[keep]
     column, row = _pixels(x, size, pad), _pixels(y, size, pad)
     pixels = np.zeros((size, size, 3), np.uint8)
     _paint(row, column, wheel, pixels)
     return pixels[::-1]
 
 
-@njit(**strict)
+@kernel
 def _walk(system, cumulated, chances):
     """One chain of float64 from the origin, which counts as the first point. The map is searched for in order."""
     x, y = np.zeros(len(chances)), np.zeros(len(chances))
@@ -56,6 +53,16 @@ def _walk(system, cumulated, chances):
     return x, y
 
 
+def _without_lost(axis: np.ndarray) -> np.ndarray:
+    """Which points stay: not those that are no number, nor the hundred before the first of them, huge by then."""
+    lost = np.flatnonzero(np.isnan(axis))
+    keep = np.ones(len(axis), bool)
+    if len(lost):
+        before = np.arange(lost[0] - 100, lost[0])  # below 0 it counts from the end, as the public code's does
+        keep[np.concatenate([before[before >= -len(axis)], lost])] = False
+    return keep
+
+
 def _pixels(axis: np.ndarray, size: int, pad: int) -> np.ndarray:
     """Each axis is stretched by itself to reach from pad to size - pad, and cut down to whole pixels."""
     extent = axis.max() - axis.min() if len(axis) else 0.0
@@ -67,7 +74,7 @@ def _pixels(axis: np.ndarray, size: int, pad: int) -> np.ndarray:
     return (axis / extent * float(size - 2 * pad) + float(pad)).astype(np.uint16)
 
 
-@njit(**strict)
+@kernel
 def _paint(row, column, wheel, pixels):
     for i in range(len(row)):
         for channel in range(3):
@@ -75,7 +82,7 @@ def _paint(row, column, wheel, pixels):
 
 
 def hue_wheel() -> np.ndarray:
-    """128 colours of saturation and intensity .75, uint8 ``[128, 3]``, in the arithmetic and the channel order of the public code."""
+    """128 colours of saturation and intensity .75, uint8 ``[128, 3]``, in the public code's order of channels."""
     intensity = saturation = 0.75
     wheel = []
     for k in range(128):

@@ -6,60 +6,56 @@ which is separable. The result is the one that overwriting in order would give, 
 """
 
 import numpy as np
-from numba import njit
 
-from ._chaos import strict
+from ._compile import kernel
 
 MOST_POINTS = 1 << 27
 """A point's number and its place in the patch share 32 bits."""
 
 
-@njit(**strict)
-def mark(spots, value, pixels):
-    """Sets every pixel of uint8 ``pixels [S, S]`` that a point falls on."""
+@kernel
+def mark(spots, light, pixels):
+    """Sets every pixel of uint8 ``pixels [S, S]`` that a point falls on to ``light``."""
     flat = pixels.reshape(-1)
     for i in range(len(spots)):
-        flat[spots[i]] = value
-    _clear_rim(pixels)
+        flat[spots[i]] = light
 
 
-@njit(**strict)
+@kernel
 def count(spots, pixels):
-    """Counts the points of every pixel into uint32 ``pixels [S, S]``."""
+    """Adds the points of every pixel to uint32 ``pixels [S, S]``."""
     flat = pixels.reshape(-1)
     for i in range(len(spots)):
         flat[spots[i]] += np.uint32(1)
-    _clear_rim(pixels)
 
 
-@njit(**strict)
-def latest(spots, pixels):
-    """Notes in uint32 ``pixels [S, S]`` the last point on each pixel, counted from 1."""
+@kernel
+def latest(spots, first, pixels):
+    """Notes in uint32 ``pixels [S, S]`` the last point on each pixel, counted from ``first + 1``."""
     flat = pixels.reshape(-1)
     for i in range(len(spots)):
-        flat[spots[i]] = np.uint32(i + 1)
-    _clear_rim(pixels)
+        flat[spots[i]] = np.uint32(first + i + 1)
 
 
-@njit(**strict)
-def occupied(spots, pixels):
-    """How many pixels the points fall on; ``pixels``, uint8 ``[S, S]``, must be zero."""
-    mark(spots, np.uint8(1), pixels)
-    flat, found = pixels.reshape(-1), 0
-    for i in range(len(flat)):
-        found += flat[i]
-    return found
-
-
-@njit(**strict)
-def _clear_rim(pixels):
-    """The outermost pixels are where strays were sent."""
+@kernel
+def clear_rim(pixels):
+    """Blackens the outermost pixels, where strays were sent."""
     last = len(pixels) - 1
     for i in range(len(pixels)):
         pixels[0, i] = pixels[last, i] = pixels[i, 0] = pixels[i, last] = 0
 
 
-@njit(**strict)
+@kernel
+def lit(pixels):
+    """How many of the uint8 pixels ``[S, S]`` are not black."""
+    found = 0
+    for row in range(len(pixels)):
+        for i in range(len(pixels)):
+            found += 1 if pixels[row, i] else 0
+    return found
+
+
+@kernel
 def density(counts, palette, pixels):
     """Paints uint8 ``pixels [S, S, C]`` by count: ``palette [256, C]`` from 0, no point, to 255, the largest count."""
     most = np.uint32(max(counts.max(), 1))
@@ -72,9 +68,11 @@ def density(counts, palette, pixels):
                 pixels[row, i, channel] = palette[shade, channel]
 
 
-@njit(**strict)
+@kernel
 def patches(last, mask, key, value, pixels):
     """Paints 3x3 patches in the order of their points, the empty pixels of a patch erasing what they cover.
+
+    The outermost pixels stay black.
 
     Args:
         last: uint32 ``[S, S]``, the last point on each pixel counted from 1, 0 where there is none; the outermost
@@ -87,7 +85,7 @@ def patches(last, mask, key, value, pixels):
     """
     size = len(last)
     tallest = np.zeros(size, np.uint32)
-    _clear_rim(pixels)
+    clear_rim(pixels)
     for row in range(1, size - 1):
         above, here, below = last[row - 1], last[row], last[row + 1]
         for i in range(size):
@@ -103,9 +101,9 @@ def patches(last, mask, key, value, pixels):
             shown[i] = light if (own >> np.uint32(bit)) & np.uint32(1) and point else np.uint32(0)
 
 
-@njit(**strict)
+@kernel
 def colour(owner, wheel, pixels):
-    """Paints uint8 ``pixels [S, S, 3]`` by ``wheel``, uint8 ``[128, 3]``: the colour of a point turns with its number."""
+    """Paints uint8 ``pixels [S, S, 3]``; the colour in ``wheel``, uint8 ``[128, 3]``, turns with a point's number."""
     for row in range(len(owner)):
         for i in range(len(owner)):
             point = owner[row, i]
@@ -113,18 +111,32 @@ def colour(owner, wheel, pixels):
                 pixels[row, i, channel] = wheel[(point - 1) % 128, channel] if point > 0 else 0
 
 
-@njit(**strict)
+@kernel
+def shrink(pixels, factor, smaller):
+    """Averages squares of ``factor`` pixels: uint8 ``[S * factor, S * factor, C]`` to ``[S, S, C]``, rounded down."""
+    area = factor * factor
+    for row in range(smaller.shape[0]):
+        for i in range(smaller.shape[1]):
+            for channel in range(smaller.shape[2]):
+                total = 0
+                for down in range(factor):
+                    for across in range(factor):
+                        total += np.int64(pixels[row * factor + down, i * factor + across, channel])
+                smaller[row, i, channel] = total // area
+
+
+@kernel
 def _tag(point, place):
     return np.uint32(np.uint64(point) << np.uint64(4)) | np.uint32(place)
 
 
-@njit(**strict)
+@kernel
 def _greatest(a, b, c):
     a = a if a > b else b
     return a if a > c else c
 
 
-@njit(**strict)
+@kernel
 def _own_mask(point, key):
     """One of 1 .. 511 by a 32-bit hash of the point's number."""
     h = np.uint32(np.uint64(point ^ key) * np.uint64(0x9E3779B1))

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InputError
 from . import Formula, Params, _raster
 from ._affine import svd_system, uniform_system, varied, weights
-from ._chaos import MOST_MAPS, play
+from ._chaos import COUNT, LATEST, MARK, MOST_MAPS, play
 from ._official import hue_wheel, point_picture
 from ._random import Draw
 from ._scratch import borrowed
@@ -36,11 +36,12 @@ class Fractal(Formula):
     * Every member plays a game of its own, where the public one gives all members the same random numbers and lets
       repetitions differ in their patches only.
     * 256 chains side by side in single precision, where the public one has one chain in double precision.
-    * The extent is measured on 8,192 points after 48 rounds of settling, without the origin and the way from it. What
+    * The extent is measured on 4,096 points after 32 rounds of settling, without the origin and the way from it. What
       lies beyond the extent and its padding is not drawn.
     * Both margins are alike; the public one leaves one pixel less at the right and the bottom, and its patches hang to
       the right of and above their points.
-    * The padding, 6 pixels, and the number of points, 100,000, shrink with small pictures unless given.
+    * The padding, 6 pixels, and the number of points, 100,000, shrink with small pictures unless given, and what is
+      smaller than 128 pixels is drawn larger and averaged: 3x3 patches on 32 pixels would leave nothing but noise.
     * A category that flies apart is refused. A member that does (1 in 40 at ``interval=0.4``, none seen at .1) is
       drawn with its linear parts shrunk by tenths until it stays.
     * The search draws from its own generator, so it finds other systems than the public 1,000, for which there is
@@ -52,15 +53,18 @@ class Fractal(Formula):
             ``density``, the count of points on each pixel over the largest.
         colour: draws RGB. The hue turns with the number of the point, or, for ``density``, with the count.
         sampler: coefficients ``uniform`` over (-1, 1), or ``svd``, random rotations with chosen singular values.
-        maps: the least and the most maps of a system, 1 to 8.
+        maps: the least and the most maps of a system, 2 to 8.
         min_fill: the share of pixels that must be hit for a category to count, by 100,000 points at 512 pixels. If
             None, .2 for ``uniform`` and 0 for ``svd``, as published.
         tries: systems looked at before the search for a category gives up.
         interval: step w of the weights 1 - 2w, 1 - w, 1 + w, 1 + 2w, 0 to .5.
         rotations: also quarter turns: 8 variants instead of 4, so 2,000 members before the walk repeats.
-        points: points a picture. If None, 100,000, less in proportion to the area below 256 pixels.
-        pad: pixels left free around the attractor. If None, 6, less in proportion to the side below 192 pixels.
-        brightness: grey value of a drawn pixel, 1 to 255.
+        points: points a picture. If None, 100,000, less in proportion to the drawn area below 256 pixels.
+        pad: pixels left free around the attractor. If None, 6, less in proportion to the drawn side below 192 pixels.
+        oversample: how many times larger the picture is drawn before it is averaged down. If None, what brings it to
+            128 pixels or just below; 1 for ``density``, whose counts are an average already.
+        brightness: grey value of a drawn pixel, 1 to 255. If None, 127, as published, and 255 where pixels are
+            averaged, since half of those under random patches are empty. No part in ``density`` or colour.
         official: draws the public renderer's own ``point`` pictures from a codebook of its files: one chain from its
             random numbers. Members are its 25 x 4 files ``{row:02d}_count_0_flip{flip}``.
 
@@ -78,22 +82,29 @@ class Fractal(Formula):
     rotations: bool = False
     points: int | None = None
     pad: int | None = None
-    brightness: int = 127
+    oversample: int | None = None
+    brightness: int | None = None
     official: bool = False
 
     def __post_init__(self):
-        object.__setattr__(self, "maps", tuple(self.maps))  # a recipe read from JSON brings a list, which cannot be hashed
+        object.__setattr__(
+            self, "maps", tuple(self.maps)
+        )  # a recipe read from JSON brings a list, which cannot be hashed
         _require(self.mode in MODES, "mode", self.mode, f"one of {', '.join(MODES)}")
         _require(self.sampler in SAMPLERS, "sampler", self.sampler, f"one of {', '.join(SAMPLERS)}")
-        fits = len(self.maps) == 2 and 1 <= self.maps[0] <= self.maps[1] <= MOST_MAPS
-        _require(fits, "maps", self.maps, f"(least, most) within 1 to {MOST_MAPS}")
+        fits = len(self.maps) == 2 and 2 <= self.maps[0] <= self.maps[1] <= MOST_MAPS
+        _require(fits, "maps", self.maps, f"(least, most) within 2 to {MOST_MAPS}")
         _require(self.min_fill is None or 0 <= self.min_fill < 1, "min_fill", self.min_fill, "0 to below 1")
         _require(self.tries >= 1, "tries", self.tries, "at least 1")
         _require(0 <= self.interval <= 0.5, "interval", self.interval, "0 to 0.5")
         most = _raster.MOST_POINTS
         _require(self.points is None or 1 <= self.points <= most, "points", self.points, f"1 to {most:,}")
         _require(self.pad is None or self.pad >= 1, "pad", self.pad, "at least 1")
-        _require(1 <= self.brightness <= 255, "brightness", self.brightness, "1 to 255")
+        _require(self.oversample is None or self.oversample >= 1, "oversample", self.oversample, "at least 1")
+        _require(
+            not self.official or self.oversample in (None, 1), "oversample", self.oversample, "1 where official=True"
+        )
+        _require(self.brightness is None or 1 <= self.brightness <= 255, "brightness", self.brightness, "1 to 255")
         _require(not self.official or self.mode == "point", "mode", self.mode, "'point' where official=True")
 
     def category(self, draw: Draw) -> Params:
@@ -130,40 +141,54 @@ class Fractal(Formula):
                 bounds.
         """
         _require(8 <= size <= 8192, "size", size, "8 to 8192 pixels")
-        pad = self.pad if self.pad is not None else 6 if self.official else max(1, min(6, size // 32))
-        _require(size - 2 * pad >= 4, "size", size, f"at least {2 * pad + 4} pixels with a padding of {pad}")
+        factor = self.oversample or (1 if self.official or self.mode == "density" else max(1, 128 // size))
+        canvas = size * factor
+        _require(canvas <= 8192, "oversample", factor, f"at most {8192 // size} at {size} pixels")
+        pad = self.pad * factor if self.pad is not None else 6 if self.official else max(1, min(6, canvas // 32))
+        _require(
+            canvas - 2 * pad >= 4, "size", size, f"more than the padding leaves free, {2 * pad} of {canvas} pixels"
+        )
         if self.official:
             return self._official(params, size, pad)
-        points = self.points or max(1, min(100_000, 100_000 * size * size // 256**2))
-        spots = borrowed("spots", points, np.uint32)
-        _scatter(params["maps"], draw, size, pad, spots)
-        return self._draw(spots, size, draw.split(1))
+        points = self.points or max(1, min(100_000, 100_000 * canvas**2 // 256**2))
+        light = self.brightness or (127 if factor == 1 else 255)
+        picture = self._draw(params["maps"], canvas, points, pad, light, draw)
+        if factor == 1:
+            return picture
+        smaller = np.empty((size, size, *picture.shape[2:]), np.uint8)
+        _raster.shrink(picture.reshape(canvas, canvas, -1), factor, smaller.reshape(size, size, -1))
+        return smaller
 
-    def _draw(self, spots: np.ndarray, size: int, draw: Draw) -> np.ndarray:
+    def _draw(self, system: np.ndarray, size: int, points: int, pad: int, light: int, draw: Draw) -> np.ndarray:
+        key, other = draw.split(1), draw.split(2)
         if self.mode == "point" and not self.colour:
             picture = np.zeros((size, size), np.uint8)
-            _raster.mark(spots, np.uint8(self.brightness), picture)
+            _drop(system, key, points, pad, MARK, light, picture, _NO_WORDS)
             return picture
-        pixels = borrowed("pixels", size * size, np.uint32).reshape(size, size)
-        pixels.fill(0)
+        words = borrowed("words", size * size, np.uint32).reshape(size, size)
+        words.fill(0)
+        _drop(system, key, points, pad, COUNT if self.mode == "density" else LATEST, 0, _NO_MARKS, words)
+        return self._paint(words, light, other)
+
+    def _paint(self, words: np.ndarray, light: int, draw: Draw) -> np.ndarray:
+        """From what the pixels hold, counts or the numbers of points, to a picture."""
+        size = len(words)
         picture = np.empty((size, size, 3) if self.colour else (size, size), np.uint8)
         if self.mode == "density":
-            _raster.count(spots, pixels)
-            _raster.density(pixels, _palette(draw) if self.colour else _GREYS, picture.reshape(size, size, -1))
+            _raster.density(words, _palette(draw) if self.colour else _GREYS, picture.reshape(size, size, -1))
             return picture
-        _raster.latest(spots, pixels)
         if self.mode != "point":
-            mask = {"patch": 0, "fixed_patch": 511, "picture_patch": int(draw.integers(1, 512))}[self.mode]
+            mask = {"patch": 0, "fixed_patch": 511}.get(self.mode)
+            mask = int(draw.integers(1, 512)) if mask is None else mask
             owner = borrowed("owner", size * size, np.uint32).reshape(size, size) if self.colour else picture
-            light = 0 if self.colour else self.brightness
-            _raster.patches(pixels, mask, np.uint32(draw.key & 0xFFFFFFFF), light, owner)
-            pixels = owner
+            _raster.patches(words, mask, np.uint32(draw.key & 0xFFFFFFFF), 0 if self.colour else light, owner)
+            words = owner
         if self.colour:
-            _raster.colour(pixels, _wheel(), picture)
+            _raster.colour(words, _wheel(), picture)
         return picture
 
     def _official(self, params: Params, size: int, pad: int) -> np.ndarray:
-        wheel = _wheel() if self.colour else np.full((128, 3), self.brightness, np.uint8)
+        wheel = _wheel() if self.colour else np.full((128, 3), self.brightness or 127, np.uint8)
         picture = point_picture(params["maps"], size, self.points or 100_000, pad, wheel)
         flip = int(params["flip"]) if "flip" in params else 0
         picture = picture[:: -1 if flip & 1 else 1, :: -1 if flip & 2 else 1]
@@ -174,11 +199,11 @@ MODES = ("point", "fixed_patch", "picture_patch", "patch", "density")
 SAMPLERS = {"uniform": uniform_system, "svd": svd_system}
 
 
-def _scatter(system: np.ndarray, draw: Draw, size: int, pad: int, spots: np.ndarray) -> None:
+def _drop(system: np.ndarray, draw: Draw, *where: object) -> None:
     """Plays the game, shrinking the linear parts of a system that flies apart by tenths until it stays."""
     with np.errstate(over="ignore", invalid="ignore"):  # without the compiler, wrapping and infinity would warn
         for _ in range(100):
-            if play(system, np.uint64(draw.key), size, pad, spots):
+            if play(system, np.uint64(draw.key), *where):
                 return
             system = system.copy()
             system[:, :4] *= 0.9
@@ -192,14 +217,12 @@ def _fills(system: np.ndarray, least: float, draw: Draw) -> bool:
     so a system that can pass has by then hit its proportional share. A tenth is left for chance.
     """
     needed = least * SEARCH_SIZE**2
+    marks = borrowed("marks", SEARCH_SIZE**2, np.uint8).reshape(SEARCH_SIZE, SEARCH_SIZE)
     with np.errstate(over="ignore", invalid="ignore"):
         for points, share in ((GLANCE, 0.9 * needed * GLANCE / SEARCH_POINTS), (SEARCH_POINTS, needed)):
-            spots = borrowed("spots", points, np.uint32)
-            seen = borrowed("seen", SEARCH_SIZE**2, np.uint8).reshape(SEARCH_SIZE, SEARCH_SIZE)
-            seen.fill(0)
-            if not play(system, np.uint64(draw.key), SEARCH_SIZE, SEARCH_PAD, spots):
-                return False
-            if _raster.occupied(spots, seen) < max(share, 2):
+            marks.fill(0)
+            stays = play(system, np.uint64(draw.key), points, SEARCH_PAD, MARK, 1, marks, _NO_WORDS)
+            if not stays or _raster.lit(marks) < max(share, 2):
                 return False
     return True
 
@@ -216,6 +239,7 @@ def _palette(draw: Draw) -> np.ndarray:
     return (table * 255).astype(np.uint8)
 
 
+_NO_MARKS, _NO_WORDS = np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint32)
 _GREYS = np.arange(256, dtype=np.uint8).reshape(256, 1)
 _wheel = lru_cache(hue_wheel)
 

@@ -40,6 +40,9 @@ class Classify(Method):
         cutmix: float = 0.0,
     ):
         super().__init__()
+        if not 0 <= smoothing < 1 or min(mixup, cutmix) < 0:
+            given = f"smoothing={smoothing}, mixup={mixup}, cutmix={cutmix}"
+            raise InputError(f"classify({given}): smoothing is from 0 to below 1, mixup and cutmix from 0 (off) up")
         self.encoder = encoder
         self.head = nn.Linear(encoder.width, categories)
         nn.init.trunc_normal_(self.head.weight, std=0.02)

@@ -23,7 +23,7 @@ class MAE(Method):
     Args:
         encoder: a ViT. Its learned positions, if any, are set to fixed sines and cosines, as in the paper.
         mask: the hidden share of the patches.
-        width: of the decoder. The paper's 512, 8 and 16 suit ViT-B; half of each is plenty for a tiny encoder.
+        width: of the decoder. The paper's 512, 8 and 16 go with ViT-B and larger.
         depth: blocks of the decoder.
         heads: attention heads of the decoder.
         standardise: predict each patch with its own mean and variance removed, which the paper found better.

@@ -25,7 +25,7 @@ class SimCLR(Method):
         hidden: width of the head's hidden layers; None is the encoder's width, as published.
         dim: width of the projections.
         layers: linear layers of the head: 2 in the paper, 3 in SimCLR v2.
-        temperature: 0.1 for ImageNet; 0.5 for CIFAR and other small sets.
+        temperature: of the softmax; the paper's 0.1 is for ImageNet, and 0.5 for CIFAR-10.
     """
 
     views = PAIR

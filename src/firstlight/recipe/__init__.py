@@ -108,6 +108,7 @@ def logged(run: Run, events: Events[Value]) -> Events[Value]:
         raise
     finally:
         events.close()
+        run.close()
 
 
 def write_report(run: Run) -> Path:

@@ -45,5 +45,6 @@ class Export(Recipe):
 def usage(folder: Path) -> str:
     """The line of Python that loads an exported folder with timm."""
     config = read_json(folder / "config.json")
-    extra = "".join(f", {key}={value!r}" for key, value in config["timm"].items())
-    return f'timm.create_model("{config["model"]}"{extra}, checkpoint_path="{folder / "model.safetensors"}")'
+    settings = {"num_classes": config["num_classes"], **config["model_args"]}
+    given = "".join(f", {key}={value!r}" for key, value in settings.items())
+    return f'timm.create_model("{config["architecture"]}"{given}, checkpoint_path="{folder / "model.safetensors"}")'

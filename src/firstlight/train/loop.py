@@ -81,10 +81,10 @@ class Training:
         rates = {"lr": lr, "weight_decay": weight_decay, "skipped": float(progress.skipped)}
         return plain | rates, asked, "" if finite or searching else self._why(values, pictures)
 
-    def _gradients(self, stream: Iterator[Batch], t: float) -> tuple[dict[str, Tensor], list[int]]:
+    def _gradients(self, stream: Iterator[Batch], t: float) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Forward and backward through all parts of the batch."""
         values: dict[str, Tensor] = {}
-        pictures: list[int] = []
+        pictures: list[Tensor] = []
         for part in range(self.setup.accumulate):
             batch = next(stream)
             # Dropout and drop path start anew in each part, so that there is no random state to save.
@@ -94,7 +94,7 @@ class Training:
             self.arithmetic.scaler.scale(out["loss"] / self.setup.accumulate).backward()
             for name, value in out.items():
                 values[name] = values.get(name, 0.0) + torch.as_tensor(value).detach() / self.setup.accumulate
-            pictures += batch.index[:4].tolist()
+            pictures.append(batch.index[:4])
         return values, pictures
 
     def _agree(self, values: dict[str, Tensor], asked: list[bool]) -> tuple[dict[str, float], list[bool], bool]:
@@ -106,11 +106,11 @@ class Training:
         ends = 1 + len(asked)
         return dict(zip(values, told[ends:])), [x > 0 for x in told[1:ends]], told[0] == 0
 
-    def _why(self, values: dict[str, float], pictures: list[int]) -> str:
+    def _why(self, values: dict[str, float], pictures: list[Tensor]) -> str:
         what = "gradients are" if math.isfinite(values["loss"]) else "loss is"
-        used = self.arithmetic.precision
+        used, named = self.arithmetic.precision, torch.cat(pictures).tolist()
         hint = "" if used == "fp32" else f"; if this goes on, try fp32 in place of {used}"
-        return f"step {self.progress.step} skipped: the {what} not finite (pictures {str(pictures)[1:-1]}, ...){hint}"
+        return f"step {self.progress.step} skipped: the {what} not finite (pictures {str(named)[1:-1]}, ...){hint}"
 
 
 def train(

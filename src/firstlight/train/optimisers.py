@@ -25,10 +25,12 @@ def build(method: Method, optimisation: Optimisation) -> Optimiser:
         InputError: for an unknown optimiser.
     """
     groups, first = parameter_groups(method, optimisation), optimisation.lr
+    # torch's default on a CPU moves one tensor after the other, with a dozen calls each: 3 to 6 times as slow.
+    fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
     if optimisation.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=first, betas=optimisation.betas, weight_decay=0.0)
+        return torch.optim.AdamW(groups, lr=first, betas=optimisation.betas, weight_decay=0.0, fused=fused)
     if optimisation.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=first, momentum=optimisation.momentum, weight_decay=0.0)
+        return torch.optim.SGD(groups, lr=first, momentum=optimisation.momentum, weight_decay=0.0, fused=fused)
     if optimisation.optimizer == "lars":
         return LARS(groups, lr=first, momentum=optimisation.momentum, rule=optimisation.lars)
     raise unknown("optimizer", optimisation.optimizer, ("adamw", "sgd", "lars"))

@@ -1,0 +1,140 @@
+"""Pictures drawn from a formula when they are asked for: nothing is stored, nothing is downloaded."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..events import Events, Progress
+from ..formulas import Draw, Formula, Params, picture
+from . import Pictures
+from . import codebook as codebooks
+
+
+class FormulaPictures(Pictures):
+    """``categories * instances`` pictures; picture ``n`` is member ``n % instances`` of class ``n // instances``.
+
+    What a class is made of is searched for when its first picture is drawn, or by :meth:`prepare` for all, and kept.
+
+    Args:
+        formula: the family and its settings.
+        categories: how many classes; with a codebook, at most as many as it holds.
+        instances: pictures of each.
+        size: the side in pixels.
+        seed: another seed is another data set.
+        threads: how many draw at once; if None, one for every core that this process may use.
+        codebook: the classes, where they are known: their parameters, or a path that :func:`codebook.load` or
+            :func:`codebook.read_csv` understands.
+
+    Raises:
+        InputError: if a number is out of range or the codebook is too small.
+    """
+
+    kind = "formula picture"
+
+    def __init__(
+        self,
+        formula: Formula,
+        *,
+        categories: int,
+        instances: int,
+        size: int,
+        seed: int = 0,
+        threads: int | None = None,
+        codebook: str | Path | Sequence[Params] | None = None,
+    ):
+        for name, value, least in (
+            ("categories", categories, 1),
+            ("instances", instances, 1),
+            ("size", size, 8),
+            ("threads", 1 if threads is None else threads, 1),
+        ):
+            if not isinstance(value, (int, np.integer)) or value < least:
+                raise InputError(f"{name}={value!r}: must be a whole number, at least {least}")
+        self.formula, self.instances, self.size, self.seed = formula, instances, size, seed
+        self.threads = threads or _cores()
+        self._known: list[Params | None] = [None] * categories
+        if codebook is not None:
+            self._known = list(_entries(codebook, categories))
+        digits = max(4, len(str(categories - 1)))
+        self.classes = tuple(f"{category:0{digits}d}" for category in range(categories))
+        self.labels = np.arange(categories, dtype=np.int64).repeat(instances)
+        self._given = codebook is not None
+
+    def params(self, category: int) -> Params:
+        """What defines a class, searched for once. Two threads that ask at once find the same."""
+        known = self._known[category]
+        if known is None:
+            known = self._known[category] = self.formula.category(Draw(self.seed, category))
+        return known
+
+    def prepare(self) -> Events[None]:
+        """Finds all classes ahead, so that drawing does not stop for a search."""
+        missing = [category for category, known in enumerate(self._known) if known is None]
+        chunk = 4 * self.threads
+        for start in range(0, len(missing), chunk):
+            yield Progress("finding categories", start, len(missing), "categories")
+            self._shared(self.params, missing[start : start + chunk])
+        if missing:
+            yield Progress("finding categories", len(missing), len(missing), "categories")
+
+    def read(self, numbers: np.ndarray) -> list[np.ndarray]:
+        """Draws the pictures ``numbers``: each uint8 ``[size, size]``, or ``[size, size, 3]`` in colour.
+
+        Raises:
+            InputError: if a number is not in the set, or the formula cannot draw with its settings.
+        """
+        wanted = np.asarray(numbers, dtype=np.int64).reshape(-1).tolist()
+        for number in wanted:
+            if not 0 <= number < len(self):
+                raise InputError(f"there is no picture {number}: the set has {len(self):,}, numbered from 0")
+        return self._shared(self._draw, wanted)
+
+    def name(self, number: int) -> str:
+        category, instance = divmod(int(number), self.instances)
+        return f"category {category}, instance {instance}"
+
+    def fingerprint(self) -> str:
+        given = [
+            f"{k}:{hashlib.sha256(v.tobytes()).hexdigest()}"
+            for p in self._known
+            if self._given
+            for k, v in sorted((p or {}).items())
+        ]
+        parts = (self.formula, len(self.classes), self.instances, self.size, self.seed, given)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def _draw(self, number: int) -> np.ndarray:
+        category, instance = divmod(number, self.instances)
+        params = self.params(category)
+        return picture(self.formula, category, instance, size=self.size, seed=self.seed, params=params)
+
+    def _shared(self, work, items: list[int]) -> list:
+        """Spreads work over the threads in equal parts; the order of the results is that of the items."""
+        threads = min(self.threads, len(items) // 2)
+        if threads <= 1:
+            return [work(item) for item in items]
+        # Interleaved, so that a run of costly pictures is shared. Fresh threads cost a tenth of a millisecond and
+        # leave nothing behind that a fork could inherit.
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(lambda first: [work(item) for item in items[first::threads]], range(threads)))
+        return [parts[i % threads][i // threads] for i in range(len(items))]
+
+
+def _entries(given: str | Path | Sequence[Params], categories: int) -> Sequence[Params]:
+    if isinstance(given, (str, Path)):
+        path = Path(given)
+        given = codebooks.load(path) if path.suffix == ".safetensors" else codebooks.read_csv(path)
+    if len(given) < categories:
+        raise InputError(f"categories={categories}: the codebook holds {len(given)}")
+    return given[:categories]
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,176 @@
+"""What every formula promises, asked of each file in ``formulas/`` without naming one."""
+
+import dataclasses
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from firstlight import spec
+from firstlight.data.formula import FormulaPictures
+from firstlight.errors import InputError
+from firstlight.events import Progress, drain
+from firstlight.formulas import Draw, Formula, picture
+
+NAMES = spec.names("formulas")
+SIZE = 24
+
+PROGRAM = """
+import hashlib, sys, multiprocessing, warnings
+warnings.simplefilter("error")
+from firstlight import spec
+from firstlight.formulas import Formula, picture
+
+def drawn(pair):
+    formula = spec.build("formulas", sys.argv[1], Formula)
+    return hashlib.sha256(picture(formula, *pair, size=24).tobytes()).hexdigest()
+
+if __name__ == "__main__":
+    pairs = [(c, i) for c in range(2) for i in (0, 43)]
+    if sys.argv[2] == "here":
+        print([drawn(pair) for pair in pairs])
+    else:
+        with multiprocessing.get_context(sys.argv[2]).Pool(2) as pool:
+            print(pool.map(drawn, pairs))
+"""
+
+
+@pytest.fixture(params=NAMES)
+def formula(request) -> Formula:
+    return spec.find("formulas", request.param, Formula)()
+
+
+def test_settings_are_frozen_and_pickle(formula):
+    assert dataclasses.is_dataclass(formula)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        formula.anything = 1
+    assert pickle.loads(pickle.dumps(formula)) == formula
+    assert hash(formula) == hash(type(formula)())
+    assert type(formula).__bases__ == (Formula,)
+
+
+def test_pictures_are_pure(formula):
+    first = picture(formula, 1, 2, size=SIZE)
+    again = picture(pickle.loads(pickle.dumps(formula)), 1, 2, size=SIZE)
+    assert first.dtype == np.uint8
+    assert first.shape in ((SIZE, SIZE), (SIZE, SIZE, 3))
+    assert first.flags.c_contiguous
+    assert np.array_equal(first, again)
+    assert first.any()
+
+
+def test_instances_categories_and_seeds_differ(formula):
+    first = picture(formula, 0, 0, size=SIZE)
+    for other in ((0, 1, 0), (1, 0, 0), (0, 0, 1)):
+        category, instance, seed = other
+        assert not np.array_equal(first, picture(formula, category, instance, size=SIZE, seed=seed)), other
+
+
+def test_known_parameters_give_the_same_picture(formula):
+    params = formula.category(Draw(3, 5))
+    kept = {name: value.copy() for name, value in params.items()}
+    assert np.array_equal(
+        picture(formula, 5, 7, size=SIZE, seed=3, params=params), picture(formula, 5, 7, size=SIZE, seed=3)
+    )
+    assert all(np.array_equal(params[name], kept[name]) for name in kept), "drawing must leave the class as it is"
+
+
+@pytest.mark.parametrize("size", [0, -1, 3])
+def test_sizes_too_small_are_refused(formula, size):
+    with pytest.raises(InputError):
+        picture(formula, 0, 0, size=size)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_bytes_in_every_process_and_for_every_processor(name, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+
+    def run(way, **environment):
+        done = subprocess.run(
+            [sys.executable, str(program), name, way],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    here = run("here")
+    assert run("here", NUMBA_CPU_NAME="generic") == here
+    assert run("spawn") == here
+    assert run("here", NUMBA_CACHE_DIR="/proc/nowhere") == here, "a cache that cannot be written changes nothing"
+    if hasattr(os, "fork"):
+        assert run("fork") == here
+
+
+def test_drawing_in_threads_equals_the_pure_function(formula):
+    numbers = np.array([0, 9, 4, 29, 10, 11, 12, 13, 9])
+    one = FormulaPictures(formula, categories=3, instances=10, size=SIZE, seed=2, threads=1)
+    many = FormulaPictures(formula, categories=3, instances=10, size=SIZE, seed=2, threads=4)
+    expected = [picture(formula, *divmod(int(n), 10), size=SIZE, seed=2) for n in numbers]
+    for pictures in (one, many):
+        drawn = pictures.read(numbers)
+        assert len(drawn) == len(expected)
+        assert all(np.array_equal(a, b) for a, b in zip(drawn, expected))
+    assert one.fingerprint() == many.fingerprint()
+
+
+def test_a_set_knows_its_labels_and_names(formula):
+    pictures = FormulaPictures(formula, categories=3, instances=4, size=SIZE)
+    assert len(pictures) == 12
+    assert pictures.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert pictures.labels.dtype == np.int64
+    assert pictures.classes == ("0000", "0001", "0002")
+    assert pictures.name(6) == "category 1, instance 2"
+    others = [
+        FormulaPictures(formula, categories=3, instances=4, size=SIZE, seed=1),
+        FormulaPictures(formula, categories=3, instances=4, size=SIZE + 1),
+        FormulaPictures(formula, categories=4, instances=3, size=SIZE),
+    ]
+    assert pictures.fingerprint() not in {other.fingerprint() for other in others}
+    assert FormulaPictures(formula, categories=3, instances=4, size=SIZE).fingerprint() == pictures.fingerprint()
+
+
+def test_preparing_finds_every_category_ahead(formula):
+    pictures = FormulaPictures(formula, categories=5, instances=2, size=SIZE, threads=2)
+    events = list(pictures.prepare())
+    assert all(isinstance(event, Progress) for event in events)
+    assert (events[-1].done, events[-1].total) == (5, 5)
+    for category in range(5):
+        expected = formula.category(Draw(0, category))
+        assert all(np.array_equal(pictures.params(category)[name], value) for name, value in expected.items())
+    assert list(pictures.prepare()) == []
+    assert drain(pictures.prepare()) is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"categories": 0}, {"instances": 0}, {"size": 4}, {"threads": 0}, {"categories": 2.5}, {"instances": -3}],
+)
+def test_impossible_sets_are_refused(formula, settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        FormulaPictures(formula, **{"categories": 2, "instances": 2, "size": SIZE, **settings})
+
+
+def test_a_picture_outside_the_set_is_refused(formula):
+    pictures = FormulaPictures(formula, categories=2, instances=2, size=SIZE)
+    for number in (-1, 4):
+        with pytest.raises(InputError, match="no picture"):
+            pictures.read(np.array([number]))
+
+
+def test_drawing_never_imports_torch():
+    code = """
+import sys
+from firstlight import spec
+from firstlight.formulas import Formula
+for name in spec.names("formulas"):
+    spec.find("formulas", name, Formula)
+sys.exit("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
