@@ -64,9 +64,13 @@ class _Bars:
         begun = self.begun.setdefault(name, now)
         if name not in self.tasks:
             if now - begun < QUIET:
+                if done >= event.total:
+                    del self.begun[name]
                 return
             self.tasks[name] = self.bars.add_task(name, total=event.total, rate="")
         self.bars.update(self.tasks[name], completed=done, rate=_rate(event, now - begun))
+        if done >= event.total:  # the next piece of work of this name is another one
+            del self.tasks[name], self.begun[name]
 
     def close(self) -> None:
         self.bars.stop()
@@ -84,10 +88,14 @@ class _Lines:
         if isinstance(event, (Done, Step)):
             now, name = time.monotonic(), event.task
             begun = self.begun.setdefault(name, now)
+            done = event.step if isinstance(event, Step) else event.done
+            if done >= event.total:  # the next piece of work of this name is another one
+                del self.begun[name]
+                self.spoken.pop(name, None)
+                return
             if now - self.spoken.setdefault(name, begun) < LINE:
                 return
             self.spoken[name] = now
-            done = event.step if isinstance(event, Step) else event.done
             left = (now - begun) / max(done, 1) * (event.total - done)
             self._print(f"{name}: {done:,}/{event.total:,}  {_rate(event, now - begun)}  {left:.0f} s left")
         elif text := _line(event):

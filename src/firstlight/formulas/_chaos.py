@@ -22,8 +22,8 @@ ROUNDS = 8
 SETTLE = 4 * ROUNDS
 """Rounds before any point counts, for the chains to reach the attractor from the origin."""
 
-SURVEY = 2 * ROUNDS
-"""Rounds that measure the extent (4,096 points); what lies further out than the picture's padding is not drawn."""
+SURVEY = 4 * ROUNDS
+"""Rounds that measure the extent (8,192 points); what lies further out than the picture's padding is not drawn."""
 
 FAR = np.float32(1e6)
 """A system with a chain beyond this distance at the end of the survey is divergent."""

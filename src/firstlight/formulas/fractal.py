@@ -36,7 +36,7 @@ class Fractal(Formula):
     * Every member plays a game of its own, where the public one gives all members the same random numbers and lets
       repetitions differ in their patches only.
     * 256 chains side by side in single precision, where the public one has one chain in double precision.
-    * The extent is measured on 4,096 points after 32 rounds of settling, without the origin and the way from it. What
+    * The extent is measured on 8,192 points after 32 rounds of settling, without the origin and the way from it. What
       lies beyond the extent and its padding is not drawn.
     * Both margins are alike; the public one leaves one pixel less at the right and the bottom, and its patches hang to
       the right of and above their points.

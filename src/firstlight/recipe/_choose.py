@@ -118,11 +118,18 @@ def encoder(path: Path | None, model: str, *, size: int, channels: int, drop_pat
     return Encoder.load(path, model=model if foreign else None, size=size, channels=channels, drop_path=drop_path)
 
 
-def method(text: str, given: "Encoder", categories: int) -> "Method":
-    """The method that ``text`` names, around an encoder; ``categories`` where the method learns from labels."""
+def method(text: str, given: "Encoder", categories: int, fresh: bool) -> "Method":
+    """The method that ``text`` names, around an encoder.
+
+    Args:
+        text: the name, with settings where wanted.
+        given: the encoder.
+        categories: the number of classes, for methods that learn from labels; else 0.
+        fresh: whether the encoder's weights are random, so that a method may start them in its own way.
+    """
     from ..methods import Method
 
-    return spec.build("methods", text, Method, given, **({"categories": categories} if categories else {}))
+    return spec.build("methods", text, Method, given, **({"categories": categories} if categories else {}), fresh=fresh)
 
 
 def needs_labels(text: str) -> bool:

@@ -36,7 +36,7 @@ class Finetune(Recipe):
     batch: int = 32
     """pictures per optimiser step"""
     lr: float | None = None
-    """learning rate at a batch of 256; unset: the protocol's (0.008)"""
+    """the highest learning rate; unset: the protocol's (0.0025)"""
     layer_decay: float | None = None
     """each layer's learning rate as a fraction of the next one's; unset: 1"""
     flip: float = 0.0
