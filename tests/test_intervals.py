@@ -132,10 +132,10 @@ def test_verdict_names_a_winner_and_by_how_much():
     contenders = {name: random.random((3, 450)) < share for name, share in level.items()}
     text = verdict(contenders)
     assert text.startswith("fractal won with ")
-    assert text.index("more than scratch") < text.index("more than svm")
+    assert text.index("scratch by") < text.index("svm by")
     mean, low, high = difference(contenders["fractal"], contenders["svm"])
-    assert f"{100 * mean:.1f} points more than svm (95 % interval {100 * low:.1f} to {100 * high:.1f})" in text
-    assert text.endswith("over 3 draws of the labelled pictures and 450 test pictures.")
+    assert f"svm by {100 * mean:.1f} points (95 % interval {100 * low:.1f} to {100 * high:.1f})" in text
+    assert text.endswith("Measured over 3 draws of the labelled pictures and 450 test pictures.")
 
 
 def test_verdict_calls_a_tie_a_tie_and_still_says_who_lost():
@@ -144,16 +144,15 @@ def test_verdict_calls_a_tie_a_tie_and_still_says_who_lost():
     nearly = same.copy()
     nearly[0, :3] = False
     text = verdict({"svm": random.random((3, 450)) < 0.5, "scratch": nearly, "fractal": same})
-    assert text.startswith("No clear winner: fractal and scratch tie.")
+    assert text.startswith(f"No clear winner: fractal ({100 * same.mean():.1f} %) and scratch (")
     assert "won" not in text
-    assert "beats the rest" in text
-    assert "more than svm" in text
+    assert "which may be chance, and beats svm by" in text
 
 
 def test_verdict_of_equals_is_a_tie_however_they_are_ordered():
     for names in (("a", "b"), ("b", "a")):
         text = verdict(dict.fromkeys(names, right(3, 20, wrong=1)))
-        assert text.startswith(f"No clear winner: {names[0]} and {names[1]} tie.")
+        assert text.startswith(f"No clear winner: {names[0]} (95.0 %) and {names[1]} (95.0 %) tie.")
 
 
 def test_equal_contenders_rarely_win():
@@ -170,7 +169,7 @@ def test_equal_contenders_rarely_win():
 def test_verdict_warns_about_a_single_draw_and_takes_a_single_contender():
     text = verdict({"a": right(1, 50), "b": right(1, 50, wrong=30)})
     assert text.startswith("a won")
-    assert "one draw" in text
+    assert "Measured once on 50 test pictures" in text
     assert verdict({"a": right(2, 50)}).startswith("a got 100.0 % right")
     with pytest.raises(ValueError, match="at least one"):
         verdict({})

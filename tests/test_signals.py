@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGHUP during training, sent to real processes."""
+"""SIGTERM, SIGINT and SIGHUP during training and outside of it, sent to real processes."""
 
 import os
 import signal
@@ -118,6 +118,44 @@ def test_the_second_signal_exits_at_once_and_a_hangup_does_not_stop(tmp_path):
             process.stdout.close()
             process.stderr.close()
     assert not list((tmp_path / "twice").glob("checkpoints/step_*"))
+
+
+def test_a_signal_outside_of_training_ends_the_command_and_writes_its_report(tmp_path):
+    """While kernel SVMs are fitted one after the other, and while formula pictures are drawn."""
+    fitting = _command(tmp_path, "compare", "digits", "--contenders", "svm", "--seeds", "200", "--out", "fitting")
+    drawing, typed = (_command(tmp_path, "pretrain", "--categories", "500000", "--out", "drawing") for _ in range(2))
+    try:
+        _wait(lambda: (tmp_path / "fitting" / "svm-draw0" / "results" / "svm.json").exists(), fitting)
+        for process, number in ((fitting, signal.SIGTERM), (drawing, signal.SIGTERM), (typed, signal.SIGINT)):
+            assert process.poll() is None
+            process.send_signal(number)
+        for process, code in ((fitting, 143), (drawing, 143), (typed, 130)):
+            said = process.communicate(timeout=30)[1]
+            assert process.returncode == code, said
+            assert said.splitlines()[-1] == "firstlight: stopped"
+            assert "Traceback" not in said
+    finally:
+        for process in (fitting, drawing, typed):
+            process.kill()
+            process.communicate()
+    assert (tmp_path / "fitting" / "report.html").exists()
+    assert "stopped: Terminated" in (tmp_path / "fitting" / "events.jsonl").read_text()
+    assert not (tmp_path / "drawing").exists()
+
+
+def _command(folder: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "firstlight", *arguments],
+        cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def _wait(ready, process: subprocess.Popen) -> None:
+    end = time.monotonic() + 60
+    while not ready():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def _start(path: Path, speed: str) -> subprocess.Popen:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from firstlight import ranks
 from firstlight.errors import Stopped
 from firstlight.events import Step, Warned, drain
 from firstlight.methods import Optimisation
-from firstlight.runs import Run
+from firstlight.recipe import load
+from firstlight.recipe.pretrain import Pretrain
+from firstlight.runs import Run, read_events
 from firstlight.train import checkpoint, train
 from tiny_training import Tiny, TinyBatches, setup, tiny
 
@@ -66,11 +69,17 @@ CASES = {"contrast": (_contrast, 1), "parts": (_without_batch_norm, 2)}
 def told(tmp_path_factory) -> Path:
     """Everything two processes did, in one launch: importing torch takes longest."""
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__]
-    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run([*command, str(folder)], env=environment, capture_output=True, text=True, timeout=240)
-    assert result.returncode == 0, result.stderr[-4000:]
+    launch = _launched(__file__, str(folder))
+    said = launch.communicate(timeout=240)[1]
+    assert launch.returncode == 0, said[-4000:]
     return folder
+
+
+def _launched(*arguments: str, cwd: Path | None = None) -> subprocess.Popen:
+    """Two processes; what they say comes in one stream."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=cwd, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -114,6 +123,47 @@ def test_one_process_goes_on_with_a_warning(told):
     run, method = Run(told / "stopped"), tiny()
     events = list(train(method, TinyBatches(), setup(steps=20), run))
     assert any(isinstance(e, Warned) and "processes was 2, is 1" in e.text for e in events)
+
+
+def test_the_command_line_under_torchrun_stops_resumes_and_learns_what_one_process_learns(tmp_path):
+    """Without --out: the processes agree on a folder, and the first alone writes, locks and speaks."""
+    settings = {"model": "test_resnet", "size": 32, "categories": 4, "steps": 24, "batch": 8, "device": "cpu"}
+    settings |= {"precision": "fp32", "optimizer": "sgd", "lr": 0.03}
+    given = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    path = tmp_path / "runs" / "pretrain-001"
+    launch = _launched("-m", "firstlight", "pretrain", *given, cwd=tmp_path)
+    try:
+        end = time.monotonic() + 100
+        while not any(event["event"] == "step" for event in read_events(path)):
+            assert launch.poll() is None, launch.communicate()[1]
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        os.kill(int((path / "run.lock").read_text().split()[1]), signal.SIGTERM)
+        said = launch.communicate(timeout=60)[1]
+    finally:
+        launch.kill()
+        launch.wait()
+    assert launch.returncode != 0
+    assert "exitcode  : 143" in said
+    stops = [line for line in said.splitlines() if line.startswith("firstlight:")]
+    assert len(stops) == 1
+    assert "; saved" in stops[0]
+    assert len(list((path / "checkpoints").iterdir())) == 1
+    assert [folder.name for folder in path.parent.iterdir()] == [path.name]
+
+    again = _launched("-m", "firstlight", "resume", str(path))
+    said = again.communicate(timeout=100)[1]
+    assert again.returncode == 0, said
+    assert said.count("goes on after step") == said.count("encoder: ") == 1
+    told = [event["step"] for event in read_events(path) if event["event"] == "step"]
+    assert told == list(range(1, 25))
+
+    recipe = load(path)
+    assert isinstance(recipe, Pretrain)
+    alone = drain(recipe.moved(tmp_path / "alone").run())
+    ours, theirs = (safetensors.torch.load_file(p / "encoder" / "model.safetensors") for p in (path, alone))
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-5)
 
 
 def _losses(method: Tiny, parts: int) -> list[float]:

@@ -1,13 +1,18 @@
 """The command line: every recipe is a command, and a few more that list and repeat."""
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from . import __version__, spec
-from .errors import FirstlightError, InputError, unknown
+from .errors import FirstlightError, InputError, Stopped, unknown
 
 COMMANDS = {
     "run": "repeat a recipe.json, or the recipe of a run folder, in a new folder",
@@ -20,16 +25,45 @@ LISTS = ("formulas", "methods", "models", "evaluations")
 def run(arguments: list[str]) -> int:
     """Runs one command and returns the exit status: 0, 2 for a mistake in the input, 130 or 143 when stopped."""
     try:
-        return _dispatch(arguments)
+        with _interruptible():
+            return _dispatch(arguments)
     except FirstlightError as error:
-        print(f"firstlight: {error}", file=sys.stderr)
+        if not (isinstance(error, Stopped) and _follows()):
+            print(f"firstlight: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("firstlight: stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        if not _follows():
+            print("firstlight: stopped", file=sys.stderr)
+        return 143 if isinstance(error, Terminated) else 130
     except BrokenPipeError:  # `firstlight list models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came. Like Ctrl-C, it is no ``Exception``, so that nothing on the way takes it for an error."""
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lets SIGTERM end the work as Ctrl-C does: what is under way is closed, and reports are written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+def _follows() -> bool:
+    """Whether this is one of several processes and not the first, which speaks for all."""
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) > 0
 
 
 def _dispatch(arguments: list[str]) -> int:

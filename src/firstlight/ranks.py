@@ -1,12 +1,17 @@
 """One process, torchrun or SLURM: who am I, how many are we, and sums that gradients can pass through."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from .errors import CorruptError, DiskError, FirstlightError, InputError, LockedError
+
+Value = TypeVar("Value")
 
 
 def world() -> int:
@@ -73,7 +78,32 @@ def spread(tensors: Iterable[Tensor]) -> None:
     """Gives every rank rank 0's values, in place."""
     if world() > 1:
         for tensor in tensors:
-            dist.broadcast(tensor, 0)
+            whole = tensor.contiguous()  # what travels has no layout
+            dist.broadcast(whole, 0)
+            if whole is not tensor:
+                tensor.copy_(whole)
+
+
+def told(make: Callable[[], Value]) -> Value:
+    """What rank 0 makes, on every rank: the others have a copy, and if it fails, the same error.
+
+    Raises:
+        FirstlightError: what ``make`` raised on rank 0.
+    """
+    if world() == 1:
+        return make()
+    made: Any = None
+    if rank() == 0:
+        try:
+            made = make()
+        except (InputError, LockedError, DiskError, CorruptError) as error:
+            made = error
+    copies = [made]
+    dist.broadcast_object_list(copies, 0)
+    value = made if rank() == 0 else copies[0]
+    if isinstance(value, FirstlightError):
+        raise value
+    return value
 
 
 def barrier() -> None:

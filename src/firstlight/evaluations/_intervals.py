@@ -67,11 +67,14 @@ def difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, flo
     return mean, max(-1.0, low), min(1.0, high)
 
 
-def verdict(contenders: Mapping[str, np.ndarray]) -> str:
+def verdict(contenders: Mapping[str, np.ndarray], varied: str = "draws of the labelled pictures") -> str:
     """Says which contender won and by how much. It is a tie where the difference's interval contains 0.
+
+    The first sentence is the outcome; those below it give the differences and what they rest on.
 
     Args:
         contenders: for each name, which test pictures were right in which draw, ``[draws, pictures]``, paired.
+        varied: what differs from row to row.
 
     Raises:
         ValueError: if there is none, or the shapes differ.
@@ -83,23 +86,26 @@ def verdict(contenders: Mapping[str, np.ndarray]) -> str:
     draws, pictures = _table(contenders[best]).shape
     if len(ranked) == 1:
         mean, low, high = interval(contenders[best])
-        text = f"{best} got {100 * mean:.1f} % right (95 % interval {100 * low:.1f} to {100 * high:.1f})"
+        text = f"{best} got {_percent(mean)} right (95 % interval {100 * low:.1f} to {100 * high:.1f})."
     else:
-        text = _ranking(best, {name: difference(contenders[best], contenders[name]) for name in ranked[1:]}, contenders)
+        gaps = {name: difference(contenders[best], contenders[name]) for name in ranked[1:]}
+        text = _ranking(best, gaps, {name: float(np.mean(contenders[name])) for name in ranked})
     if draws == 1:
-        return text + ". This was one draw of the labelled pictures: another draw may change the order."
-    return text + f", over {draws} draws of the labelled pictures and {pictures} test pictures."
+        return f"{text} Measured once on {pictures:,} test pictures: a second time may change the order."
+    return f"{text} Measured over {draws} {varied} and {pictures:,} test pictures."
 
 
-def _ranking(best: str, gaps: dict[str, tuple[float, float, float]], contenders: Mapping[str, np.ndarray]) -> str:
+def _ranking(best: str, gaps: dict[str, tuple[float, float, float]], means: dict[str, float]) -> str:
+    ahead = {
+        name: f"{name} by {100 * mean:.1f} points ({_range(low, high)})" for name, (mean, low, high) in gaps.items()
+    }
     tied = [name for name, (_, low, _) in gaps.items() if low <= 0]
-    beaten = [f"{_points(gap)} more than {name} ({_range(gap)})" for name, gap in gaps.items() if name not in tied]
-    score = f"{100 * np.mean(contenders[best]):.1f} % right"
+    beaten = [name for name in gaps if name not in tied]
     if not tied:
-        return f"{best} won with {score}: {_listed(beaten)}"
-    ties = _listed([f"{_points(gaps[name])} ahead of {name} ({_range(gaps[name])})" for name in tied])
-    text = f"No clear winner: {_listed([best, *tied])} tie. {best} has {score}, only {ties}"
-    return f"{text}; it beats the rest with {_listed(beaten)}" if beaten else text
+        return f"{best} won with {_percent(means[best])} right. It leads {_listed([ahead[name] for name in beaten])}."
+    equals = _listed([f"{name} ({_percent(means[name])})" for name in [best, *tied]])
+    text = f"No clear winner: {equals} tie. {best} leads {_listed([ahead[name] for name in tied])}, which may be chance"
+    return f"{text}, and beats {_listed([ahead[name] for name in beaten])}." if beaten else f"{text}."
 
 
 def _combined(values: np.ndarray, imaginary: tuple[tuple[float, float], ...]) -> tuple[float, float, float]:
@@ -125,12 +131,12 @@ def _table(correct: np.ndarray) -> np.ndarray:
     return table
 
 
-def _points(gap: tuple[float, float, float]) -> str:
-    return f"{100 * gap[0]:.1f} points"
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
-def _range(gap: tuple[float, float, float]) -> str:
-    return f"95 % interval {100 * gap[1]:.1f} to {100 * gap[2]:.1f}"
+def _range(low: float, high: float) -> str:
+    return f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
 
 
 def _listed(items: list[str]) -> str:

@@ -3,12 +3,14 @@
 One file each, the file name is the command. Nothing here imports torch at module level, so ``--help`` is quick.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
 import json
 import platform
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +21,7 @@ from ..errors import CorruptError, InputError
 from ..events import Events, Value, Warned
 from ..runs import Run, read_json
 
-__all__ = ["Recipe", "begin", "load", "logged", "next_free", "open_run", "write_report"]
+__all__ = ["Recipe", "begin", "load", "logged", "next_free", "open_run", "shared_run", "write_report"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,22 @@ def open_run(out: Path | None, name: str, resume: bool = False) -> Run:
             raise InputError(f"{str(out)!r} is not empty ({hint}); choose another --out")
         return Run(out)
     return Run(next_free(name))
+
+
+@contextlib.contextmanager
+def shared_run(out: Path | None, name: str, resume: bool = False) -> Iterator[Run]:
+    """``open_run`` for processes that train together: rank 0 opens and locks, the others learn where it is to read.
+
+    Only rank 0 may write to the run.
+
+    Raises:
+        InputError: on every rank, as ``open_run``.
+        LockedError: on every rank, if another process uses the folder.
+    """
+    from .. import ranks
+
+    with contextlib.ExitStack() as held:
+        yield ranks.told(lambda: held.enter_context(open_run(out, name, resume).locked()))
 
 
 def next_free(name: str) -> Path:

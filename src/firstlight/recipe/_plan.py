@@ -3,17 +3,24 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import InputError
-from ..events import Events, Note, Warned
+from ..events import Events, Note, Step, Warned
 from . import _choose
 
 if TYPE_CHECKING:
-    from ..data import Split
+    from ..data import Pictures, Split
+    from ..methods.classify import Classify
+    from ..views.batches import Batches
     from .compare import Compare
 
 RESERVE = 0.2  # of the budget: reading, drawing the first pictures, kernel SVM, predicting, the report
+FIRST = 0.6  # of the rest, at most, for fine-tuning, without which pre-training is worth nothing
 PASSES = 30  # over the labelled pictures, at most: beyond that fine-tuning on so few only repeats itself
-OVERHEAD = 1.25  # views, drawing and logging beside the step itself
+STEPS = 12  # of timing
+BRISK = 4e-3  # learning rate at a batch of 256: convolutional models learn formulas faster so; others keep the method's
+DRAWING = 1.1  # formula pictures are drawn while the last batch trains, on the same cores
 LEAST = 5  # steps below which a network has learnt nothing worth comparing
 
 
@@ -25,69 +32,97 @@ def make(
     Fine-tuning is served first, up to ``PASSES`` over the labelled pictures (or 200 steps); the rest of the budget
     is shared by the pre-trainings.
     """
-    pretrainings = len([c for c in recipe.contenders if c not in ("svm", "scratch")])
-    fits = recipe.seeds * len([c for c in recipe.contenders if c != "svm"])
+    networks = [contender for contender in recipe.contenders if contender != "svm"]
     pictures = min(len(draw.train) for draw in labelled)
-    batch = min(recipe.finetune_batch, pictures)
-    steps = {"pretrain_steps": recipe.pretrain_steps or 0, "finetune_steps": recipe.finetune_steps or 0}
-    precision = "fp32"
-    if fits:
-        precision, fast = _speed(recipe, size, batch, len(split.train.classes), device)
-        _, slow = _speed(recipe, size, recipe.pretrain_batch, recipe.categories, device, precision)
-        left = recipe.budget * 60 * (1 - RESERVE)
-        cap = max(200, PASSES * pictures // batch)
-        share = left / 2 if pretrainings else left
-        steps["finetune_steps"] = recipe.finetune_steps or int(min(cap, share / (fits * fast)))
-        left -= fits * fast * steps["finetune_steps"]
-        if pretrainings:
-            steps["pretrain_steps"] = recipe.pretrain_steps or int(max(left, 0) / (pretrainings * slow))
-    derived = {"device": device, "precision": precision, "size": size, "finetune_batch": batch} | steps
-    derived |= {"train": len(split.train), "labelled": pictures, "test": len(split.test)}
-    for name in ("finetune_steps", "pretrain_steps") if pretrainings else ("finetune_steps",) if fits else ():
-        if steps[name] < LEAST:
-            raise InputError(
-                f"a budget of {recipe.budget:g} minutes allows {steps[name]} {name.replace('_', '-')} here, fewer than "
-                f"{LEAST}; raise --budget, or choose a smaller --size (now {size}), --model or --seeds"
-            )
+    plan: dict[str, Any] = {"device": device, "size": size, "finetune_batch": min(recipe.finetune_batch, pictures)}
+    plan |= {"precision": "fp32", "finetune_steps": 0, "pretrain_steps": 0, "pretrain_lr": None}
+    if networks:
+        plan |= _steps(recipe, split.train, pictures, networks, plan)
+    plan |= {"train": len(split.train), "labelled": pictures, "test": len(split.test)}
     yield Note(
         f"{len(split.train):,} training pictures ({pictures:,} labelled in each draw), {len(split.test):,} test "
-        f"pictures, {len(split.train.classes)} classes, shown at {size} px; {steps['pretrain_steps']:,} steps of "
-        f"pre-training, {steps['finetune_steps']:,} of fine-tuning, {precision} on {device}"
+        f"pictures, {len(split.train.classes)} classes, shown at {size} px; {plan['pretrain_steps']:,} steps of "
+        f"pre-training, {plan['finetune_steps']:,} of fine-tuning, {plan['precision']} on {device}"
     )
     if len(split.test) < 100:
         yield Warned(f"only {len(split.test)} test pictures: expect wide intervals")
-    return derived
+    return plan
 
 
-def _speed(
-    recipe: "Compare", size: int, batch: int, classes: int, device: str, wanted: str = "auto"
-) -> tuple[str, float]:
-    """The precision to use and the seconds of one training step, measured on noise."""
-    import torch
+def _steps(
+    recipe: "Compare", train: "Pictures", labelled: int, networks: list[str], plan: dict[str, Any]
+) -> dict[str, Any]:
+    """Steps, precision and the learning rate of pre-training, for the budget that is left after timing."""
+    timed = _Timed(recipe, train, plan["size"], plan["device"])
+    precision, batch = timed.precision(plan["finetune_batch"]), plan["finetune_batch"]
+    fits, pretrainings = recipe.seeds * len(networks), len([name for name in networks if name != "scratch"])
+    finetune, pretrain = recipe.finetune_steps, (recipe.pretrain_steps if pretrainings else 0)
+    left = recipe.budget * 60 * (1 - RESERVE)
+    if finetune is None or pretrain is None:
+        each = timed.seconds_per_step(batch, precision) * fits
+        left -= timed.spent()
+        most = max(200, PASSES * labelled // batch)
+        finetune = finetune or int(min(most, max(left, 0) * (FIRST if pretrainings else 1) / each))
+        left -= each * finetune
+    if pretrain is None:
+        each = timed.seconds_per_step(recipe.pretrain_batch, precision) * DRAWING * pretrainings
+        pretrain = int(max(left, 0) / each)
+    for name, steps in {"finetune": finetune, "pretrain": pretrain if pretrainings else LEAST}.items():
+        if steps < LEAST:
+            raise InputError(
+                f"a budget of {recipe.budget:g} minutes allows {steps} steps to {name} here, fewer than {LEAST}; raise "
+                f"--budget, or choose a smaller --size (now {plan['size']}), --model or number of --seeds"
+            )
+    rate = None if timed.isotropic else BRISK
+    return {"precision": precision, "finetune_steps": finetune, "pretrain_steps": pretrain, "pretrain_lr": rate}
 
-    from ..methods.classify import Classify
-    from ..train import precision
 
-    encoder = _choose.encoder(None, recipe.model, size=size, channels=recipe.channels, drop_path=0.0, seed=0)
-    method = Classify(encoder, categories=classes).to(device)
-    optimizer = torch.optim.AdamW(method.parameters(), lr=1e-5)
-    pictures = torch.rand(batch, recipe.channels, size, size, device=device)
-    chosen, _ = precision.choose(wanted, device, method, lambda: pictures)
-    arithmetic = precision.Arithmetic(chosen, device)
+class _Timed:
+    """Trains a network like the contenders' for a few steps on the user's own pictures, to see how long one takes."""
 
-    def step() -> None:
-        with arithmetic.autocast():
-            loss = method.predict(pictures).float().logsumexp(1).mean()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
+    def __init__(self, recipe: "Compare", pictures: "Pictures", size: int, device: str):
+        self.recipe, self.pictures, self.size, self.device = recipe, pictures, size, device
+        self.begun = time.monotonic()
 
-    step()
-    times = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begun)
-    return chosen, sorted(times)[2] * OVERHEAD
+    @property
+    def isotropic(self) -> bool:
+        """Whether the model is a transformer or mixer of patches."""
+        return self._method().encoder.patch is not None
+
+    def precision(self, batch: int) -> str:
+        """The fastest arithmetic here."""
+        from ..train import precision
+
+        method = self._method()
+        first = lambda: self._batches(method, batch).at(0).views[0]  # noqa: E731
+        return precision.choose("auto", self.device, method.to(self.device), first)[0]
+
+    def seconds_per_step(self, batch: int, precision: Any) -> float:
+        """The shortest of a few steps, views and all: other work on the machine can only add time."""
+        from ..train import Setup, train
+
+        method = self._method()
+        setup = Setup(steps=STEPS, batch=batch, device=self.device, precision=precision)
+        events = train(method, self._batches(method, batch), setup)
+        times = [event.seconds for event in events if isinstance(event, Step)]
+        return float(np.diff(times)[2:].min())
+
+    def spent(self) -> float:
+        """Seconds since the timing began."""
+        return time.monotonic() - self.begun
+
+    def _method(self) -> "Classify":
+        from ..methods.classify import Classify
+
+        encoder = _choose.encoder(
+            None, self.recipe.model, size=self.size, channels=self.recipe.channels, drop_path=0.0, seed=0
+        )
+        return Classify(encoder, categories=len(self.pictures.classes))
+
+    def _batches(self, method: "Classify", batch: int) -> "Batches":
+        from ..views.batches import Batches
+
+        return Batches(
+            self.pictures, method.views, size=self.size, batch=batch, channels=self.recipe.channels,
+            device=self.device, multiple=method.encoder.multiple,
+        )  # fmt: skip

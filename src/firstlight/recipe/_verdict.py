@@ -43,15 +43,16 @@ def conclude(
 
     first = outcomes[ranked[0]][0]
     details = [{**figure, "title": f"{figure['title']}: {ranked[0]}, first draw"} for figure in first.figures]
-    draws = len(correct[ranked[0]])
+    draws, alike = len(correct[ranked[0]]), plan["labelled"] == plan["train"]
+    varied = "training seeds (the labelled pictures are the same)" if alike else "draws of the labelled pictures"
     return Result(
         "compare",
         "Which road is best for these pictures?",
-        text=verdict(correct),
+        text=verdict(correct, varied),
         numbers={name: float(correct[name].mean()) for name in ranked},
         tables=[
             {
-                "title": f"Test accuracy over {draws} draw{'s' * (draws > 1)}",
+                "title": f"Test accuracy over {draws} {varied}" if draws > 1 else "Test accuracy",
                 "columns": ["contender", "accuracy", "95 % interval", "balanced", "pre-training s", "fit s"],
                 "rows": rows,
                 "note": f"{len(test):,} test pictures, the same for all. Balanced: the mean over classes. Pre-training "

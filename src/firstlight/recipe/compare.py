@@ -31,9 +31,9 @@ class Compare(Recipe):
 
     data: tyro.conf.Positional[str]
     """a folder with train/CLASS and test/CLASS, or with one folder a class (split by content), a .csv list, 'digits'"""
-    contenders: tuple[str, ...] = ("svm", "scratch", "fractal")
+    contenders: tuple[str, ...] = ("svm", "scratch", "fractal(sampler='svd')")
     """svm (kernel SVM on pixels), scratch, formulas to pre-train on ('fractal'), and methods to pre-train with on the
-    training pictures without their labels ('simclr')"""
+    training pictures without their labels ('simclr'), each with settings where wanted"""
     labels_per_class: int | None = None
     """use only so many labelled pictures of each class; unset: all"""
     seeds: int = 3
@@ -116,16 +116,16 @@ class Compare(Recipe):
         outcomes: dict[str, list[Result]] = {}
         pretraining: dict[str, float] = {}
         for contender in self.contenders:
-            encoder = None
+            name, encoder = self._short(contender), None
             if contender not in FIXED:
                 encoder = yield from self._pretrain(run, plan, contender)
-                pretraining[contender] = read_json(encoder / "seconds.json")
-            outcomes[contender] = []
+                pretraining[name] = read_json(encoder / "seconds.json")
+            outcomes[name] = []
             for draw, pictures in enumerate(labelled):
-                part = run.part(f"{_folder(contender)}-draw{draw}")
+                part = run.part(f"{_folder(name)}-draw{draw}")
                 result = yield from _once(part, self._measure(part, plan, contender, encoder, pictures, draw))
-                outcomes[contender].append(result)
-                yield Measured(f"{contender}, draw {draw + 1}", {"accuracy": result.numbers["accuracy"]})
+                outcomes[name].append(result)
+                yield Measured(f"{name}, draw {draw + 1}", {"accuracy": result.numbers["accuracy"]})
         from ._verdict import conclude
 
         result = conclude(outcomes, split.test, plan, pretraining)
@@ -135,12 +135,18 @@ class Compare(Recipe):
         for line in table(result):
             yield Note(line)
 
+    def _short(self, contender: str) -> str:
+        """A contender's name without its settings, unless another one has the same name."""
+        names = [spec.Spec.parse(text).name for text in self.contenders]
+        name = spec.Spec.parse(contender).name
+        return name if names.count(name) == 1 else contender
+
     def _pretrain(self, run: Run, plan: dict[str, Any], contender: str) -> Events[Path]:
         """Pre-trains one encoder in a run of its own inside this one."""
         from .pretrain import Pretrain
 
         formula = spec.Spec.parse(contender).name in spec.names("formulas")
-        folder = run.path / f"pretrain-{_folder(contender)}"
+        folder = run.path / f"pretrain-{_folder(self._short(contender))}"
         if (folder / "seconds.json").exists():
             return folder
         begun = time.monotonic()
@@ -148,7 +154,7 @@ class Compare(Recipe):
             data=contender if formula else self.data, hold_out=not formula, categories=self.categories,
             method="classify" if formula else contender, model=self.model, size=plan["size"], channels=self.channels,
             steps=plan["pretrain_steps"], batch=self.pretrain_batch, precision=plan["precision"],
-            device=plan["device"], seed=self.seed, out=folder,
+            lr=plan["pretrain_lr"] if formula else None, device=plan["device"], seed=self.seed, out=folder,
         )  # fmt: skip
         yield from recipe.run(resume=folder.exists())
         Run(folder).write_json("seconds.json", time.monotonic() - begun)
@@ -170,7 +176,13 @@ class Compare(Recipe):
             precision=plan["precision"], **given,
         )  # fmt: skip
         method, result = yield from protocol.fit(
-            encoder, split, size=size, device=device, seed=seed, run=part, task=f"{contender}, draw {draw + 1}"
+            encoder,
+            split,
+            size=size,
+            device=device,
+            seed=seed,
+            run=part,
+            task=f"{self._short(contender)}, draw {draw + 1}",
         )
         if draw == 0:
             method.encoder.save(part.path / "classifier", head=method.head, classes=split.train.classes)

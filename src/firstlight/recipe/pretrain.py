@@ -8,7 +8,7 @@ from .. import spec
 from ..errors import InputError
 from ..events import Events, Note, Saved
 from ..runs import Run
-from . import Recipe, _choose, begin, logged, open_run, write_report
+from . import Recipe, _choose, begin, logged, shared_run, write_report
 
 if TYPE_CHECKING:
     from ..data import Pictures
@@ -105,20 +105,20 @@ class Pretrain(Recipe):
         )  # fmt: skip
         probe = yield from self._probe(device)
 
-        run = open_run(self.out, "pretrain", resume=resume)
-        with run.locked():
-            if ranks.rank() == 0:
-                chosen = {"device": device, "pictures": len(pictures), "optimisation": vars(setup.optimisation)}
-                begin(run, self, chosen)
-                _keep_sheet(run, pictures)
+        with shared_run(self.out, "pretrain", resume) as run:
+            training = train(method, batches, setup, run, probe)
+            if ranks.rank():  # the first process writes and speaks; the others only train
+                yield from training
+                return run.path
+            chosen = {"device": device, "pictures": len(pictures), "optimisation": vars(setup.optimisation)}
+            begin(run, self, chosen)
+            _keep_sheet(run, pictures)
             try:
-                yield from logged(run, train(method, batches, setup, run, probe))
-                if ranks.rank() == 0:
-                    encoder.save(run.encoder)
-                    yield Saved("encoder", str(run.encoder))
+                yield from logged(run, training)
+                encoder.save(run.encoder)
+                yield Saved("encoder", str(run.encoder))
             finally:
-                if ranks.rank() == 0:
-                    write_report(run)
+                write_report(run)
         return run.path
 
     def _pictures(self, data: str) -> Events["Pictures"]:

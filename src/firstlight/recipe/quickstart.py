@@ -29,4 +29,4 @@ class Quickstart(Recipe):
     def comparison(self) -> Compare:
         """The comparison that this is: a fixed small budget on the digits."""
         out = self.out or next_free(self.command())
-        return Compare(data="digits", labels_per_class=10, budget=3.0, seed=self.seed, out=out)
+        return Compare(data="digits", labels_per_class=10, budget=2.8, finetune_steps=200, seed=self.seed, out=out)

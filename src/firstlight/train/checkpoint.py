@@ -166,6 +166,12 @@ def unpack(stored: Checkpoint, module: nn.Module, optimizer: torch.optim.Optimiz
     optimizer.load_state_dict(
         {"state": {i: slots[name] for i, name in enumerate(order) if name in slots}, "param_groups": groups}
     )
+    for parameter, held in optimizer.state.items():
+        for slot, value in held.items():
+            if (
+                isinstance(value, Tensor) and value.shape == parameter.shape
+            ):  # what is added up in another order differs
+                held[slot] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def _flatten(module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The training loop: it takes a method and batches, and yields events. Who iterates decides what to show and keep."""
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -32,10 +33,12 @@ class Training:
 
     Attributes:
         progress: the counters; with the tensors and the seed they are the whole state.
+        layout: of convolutions and pictures in memory, while training.
     """
 
     def __init__(self, method: Method, setup: Setup):
-        self.method = method.to(setup.device).train()
+        self.layout = precision.layout(method.encoder)
+        self.method = method.to(setup.device, memory_format=self.layout).train()
         self.setup = setup
         self.optimizer = build(method, setup.optimisation)
         self.arithmetic = precision.Arithmetic("fp32", setup.device)
@@ -87,6 +90,7 @@ class Training:
         pictures: list[Tensor] = []
         for part in range(self.setup.accumulate):
             batch = next(stream)
+            batch = dataclasses.replace(batch, views=[view.to(memory_format=self.layout) for view in batch.views])
             # Dropout and drop path start anew in each part, so that there is no random state to save.
             _seed(self.setup.device, _mix(self.setup.seed, self.progress.step, part, ranks.rank()))
             with self.arithmetic.autocast():
@@ -149,13 +153,16 @@ def train(
         raise InputError("the batches hold {} pictures in {} parts, the setup wants {} in {}".format(*given, *wanted))
     with precision.repeatable(setup.device), signals.listening() as request:
         training = Training(method, setup)
-        yield from resume.restore(training, run)
-        if training.progress.step == setup.steps:
-            yield Note(f"{setup.task}: all {setup.steps} steps were done before")
-            return
-        yield from _prepare(training, batches)
-        with contextlib.closing(batches.stream(training.progress.step)) as stream:
-            yield from _steps(training, stream, request, run, probe)
+        try:
+            yield from resume.restore(training, run)
+            if training.progress.step == setup.steps:
+                yield Note(f"{setup.task}: all {setup.steps} steps were done before")
+                return
+            yield from _prepare(training, batches)
+            with contextlib.closing(batches.stream(training.progress.step)) as stream:
+                yield from _steps(training, stream, request, run, probe)
+        finally:  # as a method comes from its constructor and from disk, so that it is judged alike
+            method.to(memory_format=torch.contiguous_format)
 
 
 def _prepare(training: Training, batches: Batches) -> Events[None]:
@@ -164,7 +171,8 @@ def _prepare(training: Training, batches: Batches) -> Events[None]:
     if not progress.precision:
         first = lambda: batches.at(progress.step).views[0]  # noqa: E731
         progress.precision, reason = precision.choose(setup.precision, setup.device, method, first)
-        yield Note(f"precision {progress.precision}: {reason}")
+        if setup.precision == "auto":
+            yield Note(f"precision {progress.precision}: {reason}")
     training.arithmetic = precision.Arithmetic(progress.precision, setup.device)
     if progress.scaler:
         training.arithmetic.scaler.load_state_dict(progress.scaler)
