@@ -9,6 +9,8 @@ import pytest
 
 from firstlight import cli, spec
 
+METHOD = spec.names("methods")[0]
+
 
 def firstlight(*arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "firstlight", *arguments], capture_output=True, text=True, **options)
@@ -64,7 +66,7 @@ def test_lists(capsys):
         (["compare", "digits", "--contenders", "svn"], "no contender named 'svn'; did you mean 'svm'"),
         (["compare", "digits", "--seeds", "0"], "seeds must be above 0, got 0"),
         (["pretrain", "--data", "digits"], "learns from labels"),
-        (["pretrain", "--method", "simclear"], "no method named 'simclear'; did you mean 'simclr'"),
+        (["pretrain", "--method", f"{METHOD}x"], f"no method named '{METHOD}x'; did you mean '{METHOD}'"),
         (["pretrain", "--device", "gpu"], "device 'gpu' is not available here; available: "),
         (["render", "nothing"], "no formula named 'nothing'"),
         (["report", "."], "is not a run folder"),

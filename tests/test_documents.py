@@ -1,4 +1,4 @@
-"""The documents say what the code does: the taught example runs, tables come from stored results, links lead somewhere."""
+"""The documents say what the code does: the taught example runs, tables come from stored results, links hold."""
 
 import json
 import re
@@ -9,10 +9,9 @@ import types
 import numpy as np
 import pytest
 
+from conftest import ROOT
 from firstlight import cli, spec
 from firstlight.formulas import Formula, picture
-
-from conftest import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 

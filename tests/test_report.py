@@ -205,6 +205,16 @@ def test_several_measurements_are_told_alike(tmp_path):
     assert Seen(write(tmp_path).read_text(encoding="utf-8")).text["h1"] == ["Words."]
 
 
+def test_a_verdict_s_first_sentence_is_the_headline_and_the_rest_a_paragraph(tmp_path):
+    text = "No clear winner: scratch (95.1 %) and svm (95.0 %) tie. scratch leads svm by 0.1 points. Measured once."
+    (tmp_path / "recipe.json").write_text("{}", encoding="utf-8")
+    result(tmp_path, "compare", text=text)
+    page = write(tmp_path).read_text(encoding="utf-8")
+    first = "No clear winner: scratch (95.1 %) and svm (95.0 %) tie."
+    assert Seen(page).text["h1"] == [first]
+    assert f'<p class="explained" dir="auto">{text.removeprefix(first).strip()}</p>' in page
+
+
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", "\x00\xff", '"text"', "[" * 100_000])
 def test_unreadable_result_is_named_and_the_rest_shown(tmp_path, content):
     run = example(tmp_path / "run")

@@ -80,6 +80,13 @@ def test_impossible_settings_are_refused(settings):
         tiny.build("simclr", **settings)
 
 
+def test_the_papers_optimisation():
+    from firstlight.methods.simclr import SimCLR
+
+    chosen = SimCLR.optimisation
+    assert (chosen.optimizer, chosen.lars, chosen.lr, chosen.weight_decay) == ("lars", "simclr", 0.3, 1e-6)
+
+
 def test_three_steps_are_as_recorded():
     losses = tiny.three_steps(tiny.fill(tiny.build("simclr", tiny.RESNET)).double())
     assert losses == pytest.approx([5.180035, 6.320687, 4.566573], abs=1e-4)

@@ -128,7 +128,7 @@ def test_one_process_goes_on_with_a_warning(told):
 def test_the_command_line_under_torchrun_stops_resumes_and_learns_what_one_process_learns(tmp_path):
     """Without --out: the processes agree on a folder, and the first alone writes, locks and speaks."""
     settings = {"model": "test_resnet", "size": 32, "categories": 4, "steps": 24, "batch": 8, "device": "cpu"}
-    settings |= {"precision": "fp32", "optimizer": "sgd", "lr": 0.03}
+    settings |= {"precision": "fp32", "optimizer": "sgd", "lr": 0.003}
     given = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     path = tmp_path / "runs" / "pretrain-001"
     launch = _launched("-m", "firstlight", "pretrain", *given, cwd=tmp_path)

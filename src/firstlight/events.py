@@ -4,7 +4,7 @@ A long function is a generator of events that returns its value: ``data = yield 
 the generator cancels the work. Nothing here imports torch.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
@@ -84,23 +84,3 @@ def drain(events: Events[Value]) -> Value:
             next(events)
         except StopIteration as end:
             return end.value
-
-
-def relabel(events: Events[Value], task: str) -> Events[Value]:
-    """Passes events on with another task name, so that two trainings of one recipe can be told apart."""
-    from dataclasses import replace
-
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            return end.value
-        yield replace(event, task=task) if isinstance(event, (Step, Progress)) else event
-
-
-def tee(events: Events[Value], *sinks: Any) -> Iterator[Event]:
-    """Hands each event to every sink (a callable) before passing it on."""
-    for event in events:
-        for sink in sinks:
-            sink(event)
-        yield event

@@ -1,7 +1,6 @@
 """Pictures drawn from a formula when they are asked for: nothing is stored, nothing is downloaded."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from ..events import Events, Progress
 from ..formulas import Draw, Formula, Params, picture
 from . import Pictures
 from . import codebook as codebooks
+from .held import threads_here
 
 
 class FormulaPictures(Pictures):
@@ -56,7 +56,7 @@ class FormulaPictures(Pictures):
             if not isinstance(value, (int, np.integer)) or value < least:
                 raise InputError(f"{name}={value!r}: must be a whole number, at least {least}")
         self.formula, self.instances, self.size, self.seed = formula, instances, size, seed
-        self.threads = threads or _cores()
+        self.threads = threads or threads_here()
         self._known: list[Params | None] = [None] * categories
         if codebook is not None:
             self._known = list(_entries(codebook, categories))
@@ -132,9 +132,3 @@ def _entries(given: str | Path | Sequence[Params], categories: int) -> Sequence[
     if len(given) < categories:
         raise InputError(f"categories={categories}: the codebook holds {len(given)}")
     return given[:categories]
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -29,7 +29,7 @@ class SimCLR(Method):
     """
 
     views = PAIR
-    optimisation = Optimisation("lars", lr=0.3, warmup=0.1, weight_decay=1e-6, momentum=0.9)
+    optimisation = Optimisation("lars", lr=0.3, warmup=0.1, weight_decay=1e-6, momentum=0.9, lars="simclr")
 
     def __init__(
         self,

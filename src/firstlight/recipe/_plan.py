@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
 from ..events import Events, Note, Step, Warned
 from . import _choose
 
@@ -21,7 +20,7 @@ PASSES = 30  # over the labelled pictures, at most: beyond that fine-tuning on s
 STEPS = 12  # of timing
 BRISK = 4e-3  # learning rate at a batch of 256: convolutional models learn formulas faster so; others keep the method's
 DRAWING = 1.1  # formula pictures are drawn while the last batch trains, on the same cores
-LEAST = 5  # steps below which a network has learnt nothing worth comparing
+LEAST = 60  # steps, whatever the budget: below that a network has learnt nothing worth comparing
 
 
 def make(
@@ -37,7 +36,7 @@ def make(
     plan: dict[str, Any] = {"device": device, "size": size, "finetune_batch": min(recipe.finetune_batch, pictures)}
     plan |= {"precision": "fp32", "finetune_steps": 0, "pretrain_steps": 0, "pretrain_lr": None}
     if networks:
-        plan |= _steps(recipe, split.train, pictures, networks, plan)
+        plan |= yield from _steps(recipe, split.train, pictures, networks, plan)
     plan |= {"train": len(split.train), "labelled": pictures, "test": len(split.test)}
     yield Note(
         f"{len(split.train):,} training pictures ({pictures:,} labelled in each draw), {len(split.test):,} test "
@@ -51,7 +50,7 @@ def make(
 
 def _steps(
     recipe: "Compare", train: "Pictures", labelled: int, networks: list[str], plan: dict[str, Any]
-) -> dict[str, Any]:
+) -> Events[dict[str, Any]]:
     """Steps, precision and the learning rate of pre-training, for the budget that is left after timing."""
     timed = _Timed(recipe, train, plan["size"], plan["device"])
     precision, batch = timed.precision(plan["finetune_batch"]), plan["finetune_batch"]
@@ -62,17 +61,17 @@ def _steps(
         each = timed.seconds_per_step(batch, precision) * fits
         left -= timed.spent()
         most = max(200, PASSES * labelled // batch)
-        finetune = finetune or int(min(most, max(left, 0) * (FIRST if pretrainings else 1) / each))
+        finetune = finetune or max(LEAST, int(min(most, left * (FIRST if pretrainings else 1) / each)))
         left -= each * finetune
     if pretrain is None:
         each = timed.seconds_per_step(recipe.pretrain_batch, precision) * DRAWING * pretrainings
-        pretrain = int(max(left, 0) / each)
-    for name, steps in {"finetune": finetune, "pretrain": pretrain if pretrainings else LEAST}.items():
-        if steps < LEAST:
-            raise InputError(
-                f"a budget of {recipe.budget:g} minutes allows {steps} steps to {name} here, fewer than {LEAST}; raise "
-                f"--budget, or choose a smaller --size (now {plan['size']}), --model or number of --seeds"
-            )
+        pretrain = max(LEAST, int(left / each))
+        left -= each * pretrain
+    if left < -1:
+        yield Warned(
+            f"{recipe.budget:g} minutes are too few here: this will take about {recipe.budget - left / 60:.0f}. "
+            f"A smaller --size (now {plan['size']}), --model or number of --seeds is quicker"
+        )
     rate = None if timed.isotropic else BRISK
     return {"precision": precision, "finetune_steps": finetune, "pretrain_steps": pretrain, "pretrain_lr": rate}
 

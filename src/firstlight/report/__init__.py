@@ -62,11 +62,13 @@ def _told(found: Found) -> dict[str, Any]:
     if first and lead and lead["settings"] == found.recipe.get("derived"):
         first["settings"] = []  # the recipe shows them
     main, others = figures_of(found.curves)
+    headline, explained = _headline((first["text"] if first else "") or _sentence(found, results))
     return {
         "recipe": str(found.recipe.get("recipe") or "run"),
         "name": found.name,
         "started": _moment(found.recipe.get("started")),
-        "verdict": (first["text"] if first else "") or _sentence(found, results),
+        "headline": headline,
+        "explained": explained,
         "first": first,
         "curves": [draw(figure, hues) for figure in main],
         "other_curves": [draw(figure, hues) for figure in others],
@@ -83,6 +85,12 @@ def _told(found: Found) -> dict[str, Any]:
 
 
 _FACTS = (("Versions", "versions"), ("Machine", "machine"))
+
+
+def _headline(text: str) -> tuple[str, str]:
+    """The first sentence of a verdict, and the rest. What follows may be a name, so a small letter can begin it."""
+    first, *rest = re.split(r"(?<=[.!?])\s+", text.strip(), maxsplit=1)
+    return first, "".join(rest)
 
 
 def _only_pictures(result: dict[str, Any]) -> bool:
@@ -130,8 +138,8 @@ def _table(table: dict[str, Any]) -> dict[str, Any]:
     cells = [
         [_value(value, digits=n) for value, n in zip(row, digits)] + [""] * (len(columns) - len(row)) for row in rows
     ]
-    numeric = [
-        any(row[i] for row in cells) and all(not row[i] or _NUMBER.fullmatch(row[i]) for row in cells)
+    numeric = [  # the first column names the rows, even where the names are digits
+        i > 0 and any(row[i] for row in cells) and all(not row[i] or _NUMBER.fullmatch(row[i]) for row in cells)
         for i in range(len(columns))
     ]
     title, note = str(table.get("title") or ""), str(table.get("note") or "")

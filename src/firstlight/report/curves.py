@@ -10,7 +10,12 @@ POINTS = 300
 """the most points a line keeps: more than a screen shows, few enough for a small page"""
 _SMOOTHED = 25
 """a moving average spans one part in this many of a curve"""
-_TITLES = {"loss": "Training loss", "lr": "Learning rate", "accuracy": "Accuracy", "images_per_second": "Images/s"}
+_TITLES = {
+    "loss": "Training loss",
+    "lr": "Learning rate",
+    "accuracy": "Training accuracy",
+    "images_per_second": "Images/s",
+}
 
 
 def figures_of(curves: list[Curve]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

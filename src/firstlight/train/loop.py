@@ -38,7 +38,7 @@ class Training:
 
     def __init__(self, method: Method, setup: Setup):
         self.layout = precision.layout(method.encoder)
-        self.method = method.to(setup.device, memory_format=self.layout).train()
+        self.method = method.to(setup.device).to(memory_format=self.layout).train()
         self.setup = setup
         self.optimizer = build(method, setup.optimisation)
         self.arithmetic = precision.Arithmetic("fp32", setup.device)
