@@ -1,6 +1,6 @@
 """Runs ``firstlight quickstart`` as a newcomer would, times it, and stores what it printed and found.
 
-    python benchmarks/quickstart.py [--seed 0]        writes benchmarks/results/quickstart.json
+python benchmarks/quickstart.py [--seed 0]        writes benchmarks/results/quickstart.json
 """
 
 import argparse

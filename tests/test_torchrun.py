@@ -163,7 +163,7 @@ def test_the_command_line_under_torchrun_stops_resumes_and_learns_what_one_proce
     alone = drain(recipe.moved(tmp_path / "alone").run())
     ours, theirs = (safetensors.torch.load_file(p / "encoder" / "model.safetensors") for p in (path, alone))
     for name, value in theirs.items():
-        torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-4)  # in float32; in float64 above, 1e-6
 
 
 def _losses(method: Tiny, parts: int) -> list[float]:

@@ -32,6 +32,7 @@ RESERVED = {
     **dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"), "nothing is downloaded"),
     **dict.fromkeys(("checkpoint_path", "pretrained_model_args"), "read a file with load_weights"),
 }
+LARGEST = 4096  # pixels; a blank picture of this side is tried once, and must fit into memory
 LAST = 99999  # timm's mark in a group matcher for what follows the last block
 
 
@@ -321,8 +322,8 @@ def _understood(model: str | Spec, size: Any) -> tuple[Spec, int]:
     side = settings.pop("img_size", size)
     if isinstance(side, (tuple, list)) and len(side) == 2 and side[0] == side[1]:
         side = side[0]
-    if not isinstance(side, int) or isinstance(side, bool) or side < 1:
-        raise InputError(f"{str(spec)!r}: size must be a whole number of pixels from 1, got {side!r}")
+    if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= LARGEST:
+        raise InputError(f"{str(spec)!r}: size must be a whole number of pixels from 1 to {LARGEST}, got {side!r}")
     return Spec(spec.name, settings), side
 
 

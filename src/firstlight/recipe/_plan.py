@@ -38,9 +38,10 @@ def make(
     if networks:
         plan |= yield from _steps(recipe, split.train, pictures, networks, plan)
     plan |= {"train": len(split.train), "labelled": pictures, "test": len(split.test)}
+    used = "all labelled" if pictures == len(split.train) else f"{pictures:,} labelled in each draw"
     yield Note(
-        f"{len(split.train):,} training pictures ({pictures:,} labelled in each draw), {len(split.test):,} test "
-        f"pictures, {len(split.train.classes)} classes, shown at {size} px; {plan['pretrain_steps']:,} steps of "
+        f"{len(split.train):,} training pictures ({used}), {len(split.test):,} test pictures, "
+        f"{len(split.train.classes)} classes, shown at {size} px; {plan['pretrain_steps']:,} steps of "
         f"pre-training, {plan['finetune_steps']:,} of fine-tuning, {plan['precision']} on {device}"
     )
     if len(split.test) < 100:

@@ -37,7 +37,8 @@ class Compare(Recipe):
     labels_per_class: int | None = None
     """use only so many labelled pictures of each class; unset: all"""
     seeds: int = 3
-    """how many draws of the labelled set (and of every random choice)"""
+    """how many times everything is repeated, each with its own draw of the labelled pictures (where not all are used)
+    and its own random choices"""
     budget: float = 10.0
     """minutes for everything; the numbers of steps are worked out from this and from the speed measured here"""
     model: str = "resnet10t"
@@ -73,6 +74,7 @@ class Compare(Recipe):
         size = self.size or (yield from _choose.side(data, device))
         split = yield from open_split(data, size=size, seed=self.seed)
         labelled = self._draws(split)
+        self._try(size)
         run = open_run(self.out, self.command(), resume=resume)
         with run.locked():
             plan = read_json(run.path / "recipe.json")["derived"] if resume and _begun(run) else None
@@ -93,7 +95,10 @@ class Compare(Recipe):
             pretrain_batch=self.pretrain_batch, finetune_batch=self.finetune_batch,
         )  # fmt: skip
         if not self.contenders or len(set(self.contenders)) < len(self.contenders):
-            raise InputError(f"contenders must be one or more different ones, got {self.contenders}")
+            allowed = [*FIXED, *spec.names("formulas"), *spec.names("methods")]
+            raise InputError(
+                f"contenders must be one or more different ones of {', '.join(allowed)}; got {list(self.contenders)}"
+            )
         for text in self.contenders:
             if text in FIXED or spec.Spec.parse(text).name in spec.names("formulas"):
                 continue
@@ -101,6 +106,25 @@ class Compare(Recipe):
                 allowed = [*FIXED, *spec.names("formulas")]
                 allowed += [name for name in spec.names("methods") if not _choose.needs_labels(name)]
                 raise unknown("contender", text, allowed)
+
+    def _try(self, size: int) -> None:
+        """Builds every part once, small, so that what cannot be built is refused before anything is written."""
+        from ..data.formula import FormulaPictures
+        from ..evaluations import Evaluation
+        from ..formulas import Formula
+
+        for text in self.contenders:
+            if text == "svm":
+                continue
+            encoder = _choose.encoder(
+                None, self.model, size=size, channels=self.channels, drop_path=0.0, seed=self.seed
+            )
+            if spec.Spec.parse(text).name in spec.names("formulas"):
+                formula = spec.build("formulas", text, Formula)
+                FormulaPictures(formula, categories=self.categories, instances=1, size=size)
+            elif text not in FIXED:
+                _choose.method(text, encoder, categories=0, fresh=True)
+        spec.build("evaluations", "finetune", Evaluation, **({} if self.flip is None else {"flip": self.flip}))
 
     def _draws(self, split: "Split") -> "list[Split]":
         """The labelled set of each draw, with the test set they share."""

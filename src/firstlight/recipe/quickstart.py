@@ -29,5 +29,5 @@ class Quickstart(Recipe):
     def comparison(self) -> Compare:
         """The comparison that this is, with the same few steps on every machine."""
         out = self.out or next_free(self.command())
-        steps = {"finetune_steps": 200, "pretrain_steps": 1000}
+        steps = {"finetune_steps": 200, "pretrain_steps": 800}
         return Compare(data="digits", labels_per_class=10, budget=3.0, seed=self.seed, out=out, **steps)
