@@ -14,9 +14,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 def quickstart() -> str:
     """The table and the sentence that ``firstlight quickstart`` ended with."""
     record = json.loads((RESULTS / "quickstart.json").read_text(encoding="utf-8"))
-    lines = [f"    {line}".rstrip() for line in record["printed"]]
-    machine = f"On {record['machine']['cores']} cores, in {record['seconds']:.0f} seconds, {record['date']}."
-    return "\n".join([*lines, "", machine])
+    lines = [f"    {line}".rstrip() for line in record["printed"] if line != record["text"]]
+    took = f"{record['seconds']:.0f} seconds on {record['machine']['cores']} cores, {record['date']}."
+    return "\n".join(["", *lines, "", f"> {record['text']}", "", took, ""])
 
 
 def render() -> str:

@@ -56,7 +56,7 @@ class _Bars:
     def __call__(self, event: Event) -> None:
         if isinstance(event, (Done, Step)):
             self._advance(event)
-        elif text := _line(event):
+        elif (text := _line(event)) is not None:
             self.console.print(text, markup=False, style="yellow" if isinstance(event, Warned) else None)
 
     def _advance(self, event: Done | Step) -> None:
@@ -98,7 +98,7 @@ class _Lines:
             self.spoken[name] = now
             left = (now - begun) / max(done, 1) * (event.total - done)
             self._print(f"{name}: {done:,}/{event.total:,}  {_rate(event, now - begun)}  {left:.0f} s left")
-        elif text := _line(event):
+        elif (text := _line(event)) is not None:
             self._print(text)
 
     def _print(self, text: str) -> None:
@@ -118,14 +118,14 @@ def _rate(event: Done | Step, seconds: float) -> str:
     return f"loss {event.values.get('loss', float('nan')):.3f}  {images:,.0f} images/s"
 
 
-def _line(event: Event) -> str:
+def _line(event: Event) -> str | None:
     if isinstance(event, Note):
         return event.text
     if isinstance(event, Warned):
         return f"warning: {event.text}"
     if isinstance(event, Saved):
-        return "" if event.what == "checkpoint" else f"{event.what}: {event.path}"
+        return None if event.what == "checkpoint" else f"{event.what}: {event.path}"
     if isinstance(event, Measured):
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in event.numbers.items())
         return f"{event.name}: {numbers}"
-    return ""
+    return None
