@@ -21,7 +21,7 @@ from ..errors import CorruptError, InputError
 from ..events import Events, Value, Warned
 from ..runs import Run, read_json
 
-__all__ = ["Recipe", "begin", "load", "logged", "next_free", "open_run", "shared_run", "write_report"]
+__all__ = ["Recipe", "begin", "check_free", "load", "logged", "next_free", "open_run", "shared_run", "write_report"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +64,24 @@ def open_run(out: Path | None, name: str, resume: bool = False) -> Run:
     Raises:
         InputError: if ``out`` already holds something and this is no resumption; nothing is ever overwritten.
     """
-    if out is not None:
-        if not resume and out.is_dir() and any(item.name != "run.lock" for item in out.iterdir()):
-            hint = f"'firstlight resume {out}' continues it" if (out / "recipe.json").exists() else "it is not a run"
-            raise InputError(f"{str(out)!r} is not empty ({hint}); choose another --out")
-        return Run(out)
-    return Run(next_free(name))
+    check_free(out, resume)
+    return Run(next_free(name) if out is None else out)
+
+
+def check_free(out: Path | None, resume: bool = False) -> None:
+    """Refuses a folder that cannot be written to, without making it; for before the pictures are read.
+
+    Raises:
+        InputError: if ``out`` is no folder, or already holds something and this is no resumption.
+    """
+    if out is None:
+        return
+    above = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not above.is_dir():
+        raise InputError(f"cannot write to {str(out)!r}: {str(above)!r} is a file")
+    if not resume and out.is_dir() and any(item.name != "run.lock" for item in out.iterdir()):
+        hint = f"'firstlight resume {out}' continues it" if (out / "recipe.json").exists() else "it is not a run"
+        raise InputError(f"{str(out)!r} is not empty ({hint}); choose another --out")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import spec
 from ..errors import InputError
-from ..events import Events, Note
+from ..events import Events, Note, drain
 
 if TYPE_CHECKING:
     from ..data import Pictures
@@ -94,8 +94,8 @@ def side(data: str, device: str) -> Events[int]:
     """The side to show pictures at: their typical short side, rounded to a usual one, at most what is affordable."""
     from ..data.source import typical_side
 
-    there = yield from typical_side(data)
-    most = 224 if device.startswith("cuda") else 128
+    there = drain(typical_side(data))  # quick, and what it remarks on is said again when the pictures are read
+    most = 224 if device.startswith("cuda") else 96
     chosen = max(32, min((s for s in SIDES if s >= there), default=SIDES[-1]))
     if chosen > most:
         yield Note(f"the pictures measure about {there} px; shown at {most} px to save time (--size changes that)")

@@ -13,7 +13,7 @@ from .. import spec
 from ..errors import InputError, unknown
 from ..events import Events, Measured, Note, Saved
 from ..runs import Run, read_json
-from . import Recipe, _choose, _plan, begin, logged, open_run, write_report
+from . import Recipe, _choose, _plan, begin, check_free, logged, open_run, write_report
 
 if TYPE_CHECKING:
     from ..data import Split
@@ -69,6 +69,7 @@ class Compare(Recipe):
     def run(self, resume: bool = False) -> Events[Path]:
         self._check()
         data, device = _choose.known_source(self.data), _choose.device(self.device)
+        check_free(self.out, resume)
         from ..data.source import open_split
 
         size = self.size or (yield from _choose.side(data, device))

@@ -9,7 +9,7 @@ import tyro
 from .. import spec
 from ..events import Events, Measured, Saved
 from ..runs import Run
-from . import Recipe, _choose, begin, logged, open_run, write_report
+from . import Recipe, _choose, begin, check_free, logged, open_run, write_report
 
 if TYPE_CHECKING:
     from ..data import Split
@@ -46,6 +46,7 @@ class Evaluate(Recipe):
         _choose.positive(size=self.size, labels_per_class=self.labels_per_class)
         data = _choose.known_source(self.data)
         device = _choose.device(self.device)
+        check_free(self.out, resume)
 
         from ..evaluations import Evaluation
 

@@ -8,7 +8,7 @@ import tyro
 
 from ..events import Events, Measured, Saved, Warned
 from ..runs import Run
-from . import Recipe, _choose, begin, logged, open_run, write_report
+from . import Recipe, _choose, begin, check_free, logged, open_run, write_report
 
 if TYPE_CHECKING:
     from ..data import Split
@@ -56,6 +56,7 @@ class Finetune(Recipe):
         _choose.positive(steps=self.steps, batch=self.batch, lr=self.lr, labels_per_class=self.labels_per_class)
         data = _choose.known_source(self.data)
         device = _choose.device(self.device)
+        check_free(self.out, resume)
 
         from ..data.source import open_split
         from ..data.split import few

@@ -8,7 +8,7 @@ from .. import spec
 from ..errors import InputError
 from ..events import Events, Note, Saved
 from ..runs import Run
-from . import Recipe, _choose, begin, logged, shared_run, write_report
+from . import Recipe, _choose, begin, check_free, logged, shared_run, write_report
 
 if TYPE_CHECKING:
     from ..data import Pictures
@@ -81,6 +81,7 @@ class Pretrain(Recipe):
                 f"'firstlight finetune', or choose a method that needs none: {', '.join(_unsupervised())}"
             )
         device = _choose.device(self.device)
+        check_free(self.out, resume)
 
         from .. import ranks
 
