@@ -45,7 +45,7 @@ def main() -> None:
             out = Path(folder) / "run"
             settings = {"labels_per_class": wanted.labels_per_class, "budget": wanted.budget, "flip": flip}
             begun = time.perf_counter()
-            firstlight.compare(data, contenders=("svm", "scratch", "fractal"), out=out, **settings)
+            firstlight.compare(data, out=out, **settings)
             seconds = time.perf_counter() - begun
             result = json.loads((out / "results" / "compare.json").read_text())
         record = {

@@ -54,7 +54,11 @@ def main() -> None:
         print(f"{name:29s} {value:6.2f} {unit}{goal}")
     print(f"32 pixels: {small['whole']:.1f} us a picture, of which {small['python']:.1f} us outside the kernels")
     if path:
-        record = {"date": datetime.now(UTC).date().isoformat(), "machine": {"cpu": device()}, "versions": versions()}
+        record: dict[str, object] = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": {"cpu": device()},
+            "versions": versions(),
+        }
         record["settings"] = {"size": SIZE, "points": POINTS, "categories": CATEGORIES, "repeats": REPEATS}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**record, "rows": rows, "ratios": ratios, "32 px": small}, indent=1) + "\n")

@@ -37,7 +37,29 @@ def render() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"README.md": {"quickstart": quickstart}, "docs/speed.md": {"render": render}}
+def compare() -> str:
+    """What ``firstlight compare`` found on each data set."""
+    lines = ["| data | contender | accuracy | 95 % interval | balanced |", "| --- | --- | --- | --- | --- |"]
+    said = []
+    for path in sorted((RESULTS / "compare").glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for name, accuracy, interval, balanced, *_ in record["table"]["rows"]:
+            lines.append(f"| {record['data']} | {name} | {accuracy} | {interval} | {balanced} |")
+        derived = record["settings"]["derived"]
+        said += [
+            "",
+            f"**{record['data']}**, {derived['size']} px, {derived['pretrain_steps']:,} steps of pre-training and "
+            f"{derived['finetune_steps']:,} of fine-tuning, {record['seconds']:.0f} seconds on "
+            f"{record['machine']['cores']} cores, {record['date']}: {record['text']}",
+        ]
+    return "\n".join(lines + said)
+
+
+PAGES = {
+    "README.md": {"quickstart": quickstart},
+    "docs/speed.md": {"render": render},
+    "docs/results.md": {"compare": compare},
+}
 
 
 def main() -> int:

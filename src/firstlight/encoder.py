@@ -320,8 +320,7 @@ def _understood(model: str | Spec, size: Any) -> tuple[Spec, int]:
             raise InputError(f"{str(spec)!r}: {key!r} cannot be set here; {RESERVED[key]}")
     settings = dict(spec.settings)
     side = settings.pop("img_size", size)
-    if isinstance(side, (tuple, list)) and len(side) == 2 and side[0] == side[1]:
-        side = side[0]
+    side = side[0] if isinstance(side, (tuple, list)) and len(side) == 2 and side[0] == side[1] else side
     if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= LARGEST:
         raise InputError(f"{str(spec)!r}: size must be a whole number of pixels from 1 to {LARGEST}, got {side!r}")
     return Spec(spec.name, settings), side

@@ -73,8 +73,7 @@ def play(system, key, points, pad, kind, light, marks, words):
     spots = np.empty(ROUNDS * CHAINS, np.uint32)
     for start in range(0, points, ROUNDS * CHAINS):
         _advance(len(system), maps, thresholds, state, walk)
-        for turn in range(ROUNDS):
-            _place(walk[(turn + 1) * 2 * CHAINS :], size, spots[turn * CHAINS : (turn + 1) * CHAINS])
+        _place(walk, size, spots)
         part = spots[: min(points - start, ROUNDS * CHAINS)]
         if kind == MARK:
             mark(part, light, marks)
@@ -252,13 +251,15 @@ def _near(walk):
 
 
 @kernel
-def _place(here, size, spots):
-    """Turns one round's columns and rows into pixel numbers; a stray, or what is no number, goes to the rim."""
+def _place(walk, size, spots):
+    """Turns columns and rows into pixel numbers; a stray, or what is no number, goes to the rim."""
     zero, far, wide = np.float32(0), np.float32(size - 1), np.int32(size)
-    for i in range(len(spots)):
-        column, row = here[i], here[CHAINS + i]
-        column = column if column < far else far
-        row = row if row < far else far
-        column = column if column > zero else zero
-        row = row if row > zero else zero
-        spots[i] = np.uint32(np.int32(np.int32(row) * wide) + np.int32(column))
+    for turn in range(ROUNDS):
+        here = (turn + 1) * 2 * CHAINS
+        for i in range(CHAINS):
+            column, row = walk[here + i], walk[here + CHAINS + i]
+            column = column if column < far else far
+            row = row if row < far else far
+            column = column if column > zero else zero
+            row = row if row > zero else zero
+            spots[turn * CHAINS + i] = np.uint32(np.int32(np.int32(row) * wide) + np.int32(column))
