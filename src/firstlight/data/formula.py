@@ -114,15 +114,21 @@ class FormulaPictures(Pictures):
         return picture(self.formula, category, instance, size=self.size, seed=self.seed, params=params)
 
     def _shared(self, work, items: list[int]) -> list:
-        """Spreads work over the threads in equal parts; the order of the results is that of the items."""
+        """Spreads work over the threads, each taking the next item; the order of the results is that of the items."""
         threads = min(self.threads, len(items) // 2)
         if threads <= 1:
             return [work(item) for item in items]
-        # Interleaved, so that a run of costly pictures is shared. Fresh threads cost a tenth of a millisecond and
-        # leave nothing behind that a fork could inherit.
+        results: list = [None] * len(items)
+        waiting = iter(range(len(items)))  # shared: whoever is free takes the next, so a slow core delays nobody
+
+        def draw(_: int) -> None:
+            for place in waiting:
+                results[place] = work(items[place])
+
+        # Fresh threads cost a tenth of a millisecond and leave nothing behind that a fork could inherit.
         with ThreadPoolExecutor(threads) as pool:
-            parts = list(pool.map(lambda first: [work(item) for item in items[first::threads]], range(threads)))
-        return [parts[i % threads][i // threads] for i in range(len(items))]
+            list(pool.map(draw, range(threads)))  # listed, so that errors are raised here
+        return results
 
 
 def _entries(given: str | Path | Sequence[Params], categories: int) -> Sequence[Params]:
