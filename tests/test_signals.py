@@ -139,7 +139,7 @@ def test_a_signal_outside_of_training_ends_the_command_and_writes_its_report(tmp
             process.kill()
             process.communicate()
     assert (tmp_path / "fitting" / "report.html").exists()
-    assert "stopped: Terminated" in (tmp_path / "fitting" / "events.jsonl").read_text()
+    assert "stopped: interrupted" in (tmp_path / "fitting" / "events.jsonl").read_text()
     assert not (tmp_path / "drawing").exists()
 
 

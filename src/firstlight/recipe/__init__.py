@@ -134,7 +134,9 @@ def logged(run: Run, events: Events[Value]) -> Events[Value]:
             run.log(event)
             yield event
     except BaseException as reason:
-        run.log(Warned(f"stopped: {type(reason).__name__} {reason}".strip()))
+        # A signal arrives in here or in whoever shows the events, who then closes this generator.
+        outside = isinstance(reason, (GeneratorExit, KeyboardInterrupt))
+        run.log(Warned(f"stopped: {'interrupted' if outside else f'{type(reason).__name__} {reason}'.strip()}"))
         raise
     finally:
         events.close()
