@@ -4,8 +4,8 @@
 
 The yardstick is the usual numba loop, one chain with NumPy's random numbers, without even drawing: 100,000 points in
 double precision and nothing else. The same loop that also draws is measured too. Each system's fastest
-repetition counts, because other work on the machine can only add time, and the median over systems is shown. One picture
-is drawn untimed before each: pictures are drawn in a row, and the way measured before has emptied the caches.
+repetition counts, because other work on the machine can only add time, and the median over systems is shown. One
+picture is drawn untimed before each: pictures are drawn in a row, and the way measured before has emptied the caches.
 """
 
 # ruff: noqa: NPY002 the yardstick is what people write, NumPy's global random numbers included
