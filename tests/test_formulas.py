@@ -1,6 +1,7 @@
 """What every formula promises, asked of each file in ``formulas/`` without naming one."""
 
 import dataclasses
+import json
 import os
 import pickle
 import subprocess
@@ -9,33 +10,15 @@ import sys
 import numpy as np
 import pytest
 
+import goldens
 from firstlight import spec
 from firstlight.data.formula import FormulaPictures
 from firstlight.errors import InputError
 from firstlight.events import Progress, drain
-from firstlight.formulas import Draw, Formula, picture
+from firstlight.formulas import Draw, Formula, annotated, picture
 
 NAMES = spec.names("formulas")
 SIZE = 24
-
-PROGRAM = """
-import hashlib, sys, multiprocessing, warnings
-warnings.simplefilter("error")
-from firstlight import spec
-from firstlight.formulas import Formula, picture
-
-def drawn(pair):
-    formula = spec.build("formulas", sys.argv[1], Formula)
-    return hashlib.sha256(picture(formula, *pair, size=24).tobytes()).hexdigest()
-
-if __name__ == "__main__":
-    pairs = [(c, i) for c in range(2) for i in (0, 43)]
-    if sys.argv[2] == "here":
-        print([drawn(pair) for pair in pairs])
-    else:
-        with multiprocessing.get_context(sys.argv[2]).Pool(2) as pool:
-            print(pool.map(drawn, pairs))
-"""
 
 
 @pytest.fixture(params=NAMES)
@@ -55,11 +38,100 @@ def test_settings_are_frozen_and_pickle(formula):
 def test_pictures_are_pure(formula):
     first = picture(formula, 1, 2, size=SIZE)
     again = picture(pickle.loads(pickle.dumps(formula)), 1, 2, size=SIZE)
-    assert first.dtype == np.uint8
-    assert first.shape in ((SIZE, SIZE), (SIZE, SIZE, 3))
+    check_shape(formula.kind, first)
     assert first.flags.c_contiguous
     assert np.array_equal(first, again)
     assert first.any()
+
+
+def check_shape(kind, drawn):
+    if kind == "cloud":
+        assert drawn.dtype == np.float32
+        assert drawn.ndim == 2
+        assert drawn.shape[1] == 3
+        assert np.isfinite(drawn).all()
+        return
+    assert drawn.dtype == np.uint8
+    assert drawn.shape[1:] == (SIZE, SIZE) if kind == "clip" else drawn.shape in ((SIZE, SIZE), (SIZE, SIZE, 3))
+
+
+@pytest.mark.parametrize("text", list(goldens.stored("compiled")))
+def test_what_is_known_about_a_member_fits_it(text):
+    formula = spec.build("formulas", text, Formula)
+    for instance in range(3):
+        known = annotated(formula, 1, instance, size=SIZE)
+        main = known[formula.kind]
+        check_shape(formula.kind, main)
+        assert np.array_equal(main, picture(formula, 1, instance, size=SIZE))
+        assert set(known) <= {formula.kind, "mask", "boxes", "labels", "present"}
+        if "mask" in known:
+            assert (known["mask"].dtype, known["mask"].shape) == (np.uint8, (SIZE, SIZE))
+        if "boxes" in known:
+            boxes, labels = known["boxes"], known["labels"]
+            assert boxes.dtype == np.float32
+            assert labels.dtype == np.int64
+            assert boxes.shape == (len(labels), 7 if formula.kind == "cloud" else 4)
+            assert (labels >= 0).all()
+            assert formula.categories is None or (labels < formula.categories).all()
+            if formula.kind != "cloud":
+                assert (boxes[:, :2] < boxes[:, 2:]).all()
+                assert (boxes >= 0).all()
+                assert (boxes <= SIZE).all()
+        if "present" in known:
+            present = np.zeros(formula.categories, np.uint8)
+            present[known["labels"]] = 1
+            assert np.array_equal(known["present"], present)
+
+
+def test_every_family_has_stored_fingerprints():
+    assert set(NAMES) == {text.partition("(")[0] for text in goldens.stored("compiled")}
+    assert set(NAMES) == {text.partition("(")[0] for text in goldens.stored("interpreted")}
+
+
+@pytest.mark.parametrize(("text", "value"), goldens.stored("compiled").items(), ids=list(goldens.stored("compiled")))
+def test_pictures_never_change(text, value):
+    assert goldens.fingerprint(text) == value
+
+
+def fingerprints(table, way, **environment):
+    done = subprocess.run(
+        [sys.executable, goldens.__file__, table, way],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("way", ["threads", "spawn", *(["fork"] if hasattr(os, "fork") else [])])
+def test_same_bytes_in_threads_and_processes(way):
+    assert fingerprints("compiled", way) == goldens.stored("compiled")
+
+
+def test_same_bytes_for_every_processor():
+    assert fingerprints("compiled", "threads", NUMBA_CPU_NAME="generic") == goldens.stored("compiled")
+
+
+def test_same_bytes_without_the_compiler():
+    rows = goldens.stored("interpreted")
+    assert {text: goldens.fingerprint(text) for text in rows} == rows
+    assert fingerprints("interpreted", "spawn", NUMBA_DISABLE_JIT="1") == rows
+
+
+def test_same_bytes_where_compiled_code_cannot_be_kept():
+    code = "import goldens; print(goldens.fingerprint('fractal'))"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": "/proc/nowhere", "PYTHONPATH": os.path.dirname(goldens.__file__)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == goldens.stored("compiled")["fractal"]
+
+
+def test_classes_beyond_the_last_are_refused(formula):
+    if formula.categories is not None:
+        formula.category(Draw(0, formula.categories - 1))
+        with pytest.raises(InputError, match=str(formula.categories)):
+            formula.category(Draw(0, formula.categories))
 
 
 def test_instances_categories_and_seeds_differ(formula):
@@ -82,30 +154,6 @@ def test_known_parameters_give_the_same_picture(formula):
 def test_sizes_too_small_are_refused(formula, size):
     with pytest.raises(InputError):
         picture(formula, 0, 0, size=size)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_same_bytes_in_every_process_and_for_every_processor(name, tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-
-    def run(way, **environment):
-        done = subprocess.run(
-            [sys.executable, str(program), name, way],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    here = run("here")
-    assert run("here", NUMBA_CPU_NAME="generic") == here
-    assert run("spawn") == here
-    assert run("here", NUMBA_CACHE_DIR="/proc/nowhere") == here, "a cache that cannot be written changes nothing"
-    if hasattr(os, "fork"):
-        assert run("fork") == here
 
 
 def test_drawing_in_threads_equals_the_pure_function(formula):
