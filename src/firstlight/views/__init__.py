@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..errors import InputError
+
 __all__ = ["BYOL", "CENTER", "MULTI_CROP", "PAIR", "PLAIN", "Batch", "Geometry", "View", "count"]
 
 
@@ -13,8 +15,8 @@ __all__ = ["BYOL", "CENTER", "MULTI_CROP", "PAIR", "PLAIN", "Batch", "Geometry",
 class View:
     """``count`` crops of one picture made the same way, each sample with its own draw. Zero switches a step off.
 
-    The steps run in the order of the fields: crop and resize, flips, rotation, colour, grey, blur, solarise,
-    normalise, erase.
+    The steps run in the order of the fields: crop and resize, flips, rotation, RandAugment, colour, grey, blur,
+    solarise, normalise, erase.
     """
 
     count: int = 1
@@ -34,6 +36,8 @@ class View:
     flip_vertical: float = 0.0
     rotate: float = 0.0
     """probability of a rotation by a multiple of 90 degrees, all four equally likely"""
+    randaugment: float = 0.0
+    """mean strength of two random operations, 0 to 10; 9 is the usual one"""
     jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     """brightness, contrast, saturation and hue, in torchvision's ranges, in a random order for each sample"""
     jitter_p: float = 0.8
@@ -46,6 +50,10 @@ class View:
     """probability of inverting all values of 0.5 (128 of 255) and above"""
     erase: float = 0.0
     """probability of replacing a random rectangle (2 to 33 % of the area) by noise, after normalising"""
+
+    def __post_init__(self):
+        if not 0 <= self.randaugment <= 10:
+            raise InputError(f"View(randaugment={self.randaugment!r}): allowed is 0 to 10")
 
 
 PLAIN = (View(),)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from . import CENTER, Geometry, View, colour, crop, erase
+from . import CENTER, Geometry, View, colour, crop, erase, randaugment
 from .random import Salt, branch, uniform
 
 __all__ = ["Drawn", "draw", "make", "pack", "show"]
@@ -27,6 +27,9 @@ class Drawn:
     flipped: Tensor
     flipped_vertical: Tensor
     turns: Tensor
+    operation: Tensor
+    level: Tensor
+    sign: Tensor
     factors: Tensor
     order: Tensor
     gray: Tensor
@@ -152,11 +155,15 @@ def draw(key: Tensor, view: View, height: Tensor, width: Tensor, side: int) -> D
     sigma = (low + uniform(key, Salt.BLUR, 1) * (high - low)) * (side / 224)
     turns = (uniform(key, Salt.TURN, 1) * 4).long()
     factors, order = colour.draw_jitter(key, view.jitter, view.jitter_p)
+    operation, level, sign = randaugment.draw(key, view.randaugment)
     return Drawn(
         box=crop.boxes(key, view, height, width),
         flipped=chosen(Salt.FLIP, view.flip),
         flipped_vertical=chosen(Salt.FLIP_VERTICAL, view.flip_vertical),
         turns=torch.where(chosen(Salt.TURN, view.rotate), turns, 0),
+        operation=operation,
+        level=level,
+        sign=sign,
         factors=factors,
         order=order,
         gray=chosen(Salt.GRAY, view.gray),
@@ -181,6 +188,8 @@ def _augmented(pixels: Tensor | Sequence[Tensor], drawn: Drawn, view: View, side
     elif images.shape[1] == 1:
         images = images.repeat(1, 3, 1, 1)
 
+    if view.randaugment:
+        images = randaugment.augment(images, randaugment.Chosen(drawn.operation, drawn.level, drawn.sign))
     if any(view.jitter):
         images = colour.jitter(images, drawn.factors, drawn.order)
     images = _where(images, drawn.gray, colour.gray)

@@ -30,6 +30,7 @@ class Salt(IntEnum):
     NOISE = 10
     MIX = 11
     HIDE = 12
+    AUGMENT = 13
 
 
 def branch(key: Tensor, *salt: int) -> Tensor:
