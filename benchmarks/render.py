@@ -1,15 +1,16 @@
-"""How fast fractals are drawn: ratios to a plain loop, measured in turn within one run.
+"""How fast pictures are drawn: ratios to the public algorithms written plainly, measured in turn within one run.
 
-``python benchmarks/render.py [--json benchmarks/results/render.json]``
+``python benchmarks/render.py [--only contour atom] [--json benchmarks/results/render.json]``
 
-The yardstick is the usual numba loop, one chain with NumPy's random numbers, without even drawing: 100,000 points in
-double precision and nothing else. The same loop that also draws is measured too. Each system's fastest
-repetition counts, because other work on the machine can only add time, and the median over systems is shown. One
-picture is drawn untimed before each: pictures are drawn in a row, and the way measured before has emptied the caches.
+Each family stands against ``plain/NAME.py``, which draws the same classes the way the public generator does. Fractals
+also stand against the bare walk: the usual numba loop, one chain with NumPy's random numbers, without even drawing.
+One picture is drawn untimed before each measurement: pictures are drawn in a row, and the way measured before has
+emptied the caches. Other work on the machine can only add time, so for fractals each system's fastest repetition
+counts; the other families show the median of paired ratios and their range.
 """
 
-# ruff: noqa: NPY002 the yardstick is what people write, NumPy's global random numbers included
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -17,23 +18,73 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
-from numba import njit
+from plain.fractal import plain_picture, plain_walk
 
 from firstlight.data.formula import FormulaPictures
-from firstlight.formulas import Draw, picture
+from firstlight.formulas import Draw, Formula, picture
 from firstlight.formulas.fractal import Fractal
+from firstlight.formulas.fractal3d import Fractal3D
 
 SIZE, POINTS, PAD, CATEGORIES, REPEATS = 256, 100_000, 6, 40, 10
 GOALS = {"patch": 15.0, "point": 25.0, "search": 5.0, "two threads": 1.9}
+FAMILIES = sorted(path.stem for path in (Path(__file__).parent / "plain").glob("*.py") if path.stem != "fractal")
+ROUNDS, SPAN = 9, 0.25
+"""paired measurements of a family, and about how many seconds each side of a pair takes"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    path = parser.parse_args().json
+    parser.add_argument("--only", nargs="+", choices=["fractal", *FAMILIES], default=["fractal", *FAMILIES])
+    given = parser.parse_args()
+    record: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "machine": {"cpu": device()}}
+    record |= {"versions": versions(), "settings": {"size": SIZE, "points": POINTS, "categories": CATEGORIES}}
+    if "fractal" in given.only:
+        record |= fractal()
+    record["families"] = {name: family(name) for name in given.only if name != "fractal"}
+    if "fractal3d" in given.only:
+        record["3D search"] = search(Fractal3D(variance=0.05))
+        print(f"{'fractal3d search':18s} {record['3D search']:.1f} s for 1,000 categories (CPU)   goal below 20")
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def family(name: str) -> dict[str, Any]:
+    """Pictures a second of one family and of its yardstick, and the median and range of their paired ratios."""
+    module = importlib.import_module(f"plain.{name}")
+    ours, plain = module.ours(), module.plain()
+    speeds = np.array([(speed(ours), speed(plain)) for _ in range(ROUNDS)])
+    ratios = speeds[:, 0] / speeds[:, 1]
+    found = {
+        "setting": module.SETTING, "pictures/s": float(np.median(speeds[:, 0])),
+        "plain pictures/s": float(np.median(speeds[:, 1])), "ratio": float(np.median(ratios)),
+        "range": [float(ratios.min()), float(ratios.max())], "goal": module.GOAL,
+    }  # fmt: skip
+    low, high = found["range"]
+    print(
+        f"{name:14s} {found['pictures/s']:9,.0f} pictures/s {found['ratio']:7.0f} times ({low:.0f} to {high:.0f})"
+        f"   goal {module.GOAL:g}   {module.SETTING}"
+    )
+    return found
+
+
+def speed(way: Callable[[int], object]) -> float:
+    """Pictures a second, drawn in a row for about ``SPAN`` seconds after an untimed one."""
+    way(0)
+    count, start = 0, time.perf_counter()
+    while (taken := time.perf_counter() - start) < SPAN or count < 2:
+        count += 1
+        way(count)
+    return count / taken
+
+
+def fractal() -> dict[str, Any]:
+    """The planar fractals, mode by mode, with their search and their threads."""
     systems = [Fractal().category(Draw(0, category))["maps"] for category in range(CATEGORIES)]
     seconds = per_picture(systems)
     middle = {name: float(np.median(times)) for name, times in seconds.items()}
@@ -43,7 +94,7 @@ def main() -> None:
         "point": float(np.median(seconds["plain walk"] / seconds["point"])),
         "patch, yardstick drawing too": float(np.median(seconds["plain patch"] / seconds["patch"])),
         "point, yardstick drawing too": float(np.median(seconds["plain point"] / seconds["point"])),
-        "search": search(),
+        "search": search(Fractal()),
         "two threads": threads(systems),
     }
     small = overhead(systems)
@@ -54,15 +105,7 @@ def main() -> None:
         goal = f"   goal {GOALS[name]:g}" if name in GOALS else ""
         print(f"{name:29s} {value:6.2f} {unit}{goal}")
     print(f"32 pixels: {small['whole']:.1f} us a picture, of which {small['python']:.1f} us outside the kernels")
-    if path:
-        record: dict[str, object] = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "machine": {"cpu": device()},
-            "versions": versions(),
-        }
-        record["settings"] = {"size": SIZE, "points": POINTS, "categories": CATEGORIES, "repeats": REPEATS}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**record, "rows": rows, "ratios": ratios, "32 px": small}, indent=1) + "\n")
+    return {"rows": rows, "ratios": ratios, "32 px": small}
 
 
 def per_picture(systems: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -91,9 +134,9 @@ def per_picture(systems: list[np.ndarray]) -> dict[str, np.ndarray]:
     return best
 
 
-def search() -> float:
-    """Seconds of processor time to find 1,000 categories."""
-    formula = Fractal()
+def search(formula: Formula) -> float:
+    """Seconds of processor time to find 1,000 categories, the kernels being compiled."""
+    formula.category(Draw(1, 1000))
     start = time.process_time()
     for category in range(1000):
         formula.category(Draw(1, category))
@@ -129,52 +172,6 @@ def overhead(systems: list[np.ndarray]) -> dict[str, float]:
         best["whole"] = min(best["whole"], (middle - start) * 1e6)
         best["kernel"] = min(best["kernel"], (time.perf_counter() - middle) * 1e6)
     return {"whole": best["whole"], "python": best["whole"] - best["kernel"]}
-
-
-@njit(nogil=True)
-def plain_walk(system, points, seed):
-    """The yardstick: one chain, NumPy's random numbers, a search through the cumulated probabilities."""
-    np.random.seed(seed)
-    cumulated = np.cumsum(system[:, 6])
-    x = y = 0.0
-    for _ in range(points):
-        chance, k = np.random.random(), 0
-        while k < len(system) - 1 and chance > cumulated[k]:
-            k += 1
-        x, y = (
-            system[k, 0] * x + system[k, 1] * y + system[k, 4],
-            system[k, 2] * x + system[k, 3] * y + system[k, 5],
-        )
-    return x + y
-
-
-@njit(nogil=True)
-def plain_picture(system, points, size, pad, seed, patch):
-    """The same, drawing: points kept for their extent, then one by one a pixel or a random 3x3 patch."""
-    np.random.seed(seed)
-    cumulated, xs, ys = np.cumsum(system[:, 6]), np.empty(points), np.empty(points)
-    x = y = 0.0
-    for i in range(points):
-        chance, k = np.random.random(), 0
-        while k < len(system) - 1 and chance > cumulated[k]:
-            k += 1
-        x, y = (
-            system[k, 0] * x + system[k, 1] * y + system[k, 4],
-            system[k, 2] * x + system[k, 3] * y + system[k, 5],
-        )
-        xs[i], ys[i] = x, y
-    pixels = np.zeros((size, size), np.uint8)
-    left, bottom = xs.min(), ys.min()
-    wide, high = (size - 2 * pad - 0.01) / (xs.max() - left), (size - 2 * pad - 0.01) / (ys.max() - bottom)
-    for i in range(points):
-        column, row = int((xs[i] - left) * wide + pad), int((ys[i] - bottom) * high + pad)
-        if patch:
-            mask = np.random.randint(1, 512)
-            for j in range(9):
-                pixels[row + j // 3 - 1, column + j % 3 - 1] = 127 if mask >> j & 1 else 0
-        else:
-            pixels[row, column] = 127
-    return pixels
 
 
 def device() -> str:

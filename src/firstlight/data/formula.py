@@ -55,6 +55,8 @@ class FormulaPictures(Pictures):
         ):
             if not isinstance(value, (int, np.integer)) or value < least:
                 raise InputError(f"{name}={value!r}: must be a whole number, at least {least}")
+        if formula.categories is not None and categories > formula.categories:
+            raise InputError(f"categories={categories}: {formula} has {formula.categories}")
         self.formula, self.instances, self.size, self.seed = formula, instances, size, seed
         self.threads = threads or threads_here()
         self._known: list[Params | None] = [None] * categories

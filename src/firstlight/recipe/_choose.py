@@ -11,6 +11,7 @@ from ..events import Events, Note, drain
 if TYPE_CHECKING:
     from ..data import Pictures
     from ..encoder import Encoder
+    from ..formulas import Formula
     from ..methods import Method, Optimisation
 
 
@@ -41,17 +42,33 @@ def is_formula(text: str) -> bool:
     return spec.Spec.parse(text).name in spec.names("formulas")
 
 
-def source(text: str, *, size: int, categories: int, instances: int, seed: int) -> Events["Pictures"]:
+def picture_formula(text: str) -> "Formula":
+    """The formula that ``text`` names.
+
+    Raises:
+        InputError: if there is none, or its members are no pictures.
+    """
+    from ..formulas import Formula
+
+    formula = spec.build("formulas", text, Formula)
+    if formula.kind != "picture":
+        raise InputError(f"{text!r} draws {formula.kind}s, and pictures are needed here")
+    return formula
+
+
+def source(text: str, *, size: int, categories: int | None, instances: int, seed: int) -> Events["Pictures"]:
     """The pictures that ``text`` names: a formula with settings, a folder, a CSV list, or ``digits``.
+
+    ``categories`` counts a formula's classes; None for 1,000, or all where there are fewer.
 
     Raises:
         InputError: if it is none of these.
     """
     if is_formula(text):
         from ..data.formula import FormulaPictures
-        from ..formulas import Formula
 
-        formula = spec.build("formulas", text, Formula)
+        formula = picture_formula(text)
+        categories = min(1000, formula.categories or 1000) if categories is None else categories
         drawn = FormulaPictures(formula, categories=categories, instances=instances, size=size, seed=seed)
         yield from drawn.prepare()
         return drawn

@@ -112,7 +112,6 @@ class Compare(Recipe):
         """Builds every part once, small, so that what cannot be built is refused before anything is written."""
         from ..data.formula import FormulaPictures
         from ..evaluations import Evaluation
-        from ..formulas import Formula
 
         for text in self.contenders:
             if text == "svm":
@@ -121,8 +120,7 @@ class Compare(Recipe):
                 None, self.model, size=size, channels=self.channels, drop_path=0.0, seed=self.seed
             )
             if spec.Spec.parse(text).name in spec.names("formulas"):
-                formula = spec.build("formulas", text, Formula)
-                FormulaPictures(formula, categories=self.categories, instances=1, size=size)
+                FormulaPictures(_choose.picture_formula(text), categories=self.categories, instances=1, size=size)
             elif text not in FIXED:
                 _choose.method(text, encoder, categories=0, fresh=True)
         spec.build("evaluations", "finetune", Evaluation, **({} if self.flip is None else {"flip": self.flip}))

@@ -33,8 +33,8 @@ class Pretrain(Recipe):
     """side of the pictures in pixels"""
     channels: Literal[1, 3] = 3
     """grey or colour input"""
-    categories: int = 1000
-    """formula: how many classes to draw"""
+    categories: int | None = None
+    """formula: how many classes to draw; unset: 1,000, or all where the formula has fewer"""
     instances: int = 1000
     """formula: how many pictures a class has"""
     steps: int = 10_000
@@ -80,6 +80,9 @@ class Pretrain(Recipe):
                 f"method {self.method!r} learns from labels; to train on the labels of {data!r} use "
                 f"'firstlight finetune', or choose a method that needs none: {', '.join(_unsupervised())}"
             )
+        if _choose.is_formula(data):
+            _choose.picture_formula(data)
+        _choose.positive(categories=self.categories, instances=self.instances)
         device = _choose.device(self.device)
         check_free(self.out, resume)
 
