@@ -27,7 +27,7 @@ from plain.fractal import plain_picture, plain_walk
 from firstlight.data.formula import FormulaPictures
 from firstlight.formulas import Draw, Formula, picture
 from firstlight.formulas.fractal import Fractal
-from firstlight.formulas.fractal3d import Fractal3D
+from firstlight.formulas.fractal3d import Fractal3d
 
 SIZE, POINTS, PAD, CATEGORIES, REPEATS = 256, 100_000, 6, 40, 10
 GOALS = {"patch": 15.0, "point": 25.0, "search": 5.0, "two threads": 1.9}
@@ -47,7 +47,7 @@ def main() -> None:
         record |= fractal()
     record["families"] = {name: family(name) for name in given.only if name != "fractal"}
     if "fractal3d" in given.only:
-        record["3D search"] = search(Fractal3D(variance=0.05))
+        record["3D search"] = search(Fractal3d(variance=0.05))
         print(f"{'fractal3d search':18s} {record['3D search']:.1f} s for 1,000 categories (CPU)   goal below 20")
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from firstlight.evaluations._scoring import score, usable
 from firstlight.events import Note, Progress, drain
 
 NAMES = spec.names("evaluations")
+PREDICTING = [name for name in NAMES if spec.find("evaluations", name, Evaluation).predicts]
 CLASSES = ("red", "green", "blue")
 SMALL = {"finetune": {"steps": 3, "batch": 8, "precision": "fp32"}}
 
@@ -62,7 +63,7 @@ def on(name: str, encoder: Encoder) -> Encoder | None:
 
 
 def test_the_promised_protocols_are_listed():
-    assert {"finetune", "knn", "linear", "svm"} <= set(NAMES)
+    assert {"finetune", "knn", "linear", "statistics", "svm"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,7 +89,7 @@ def test_result_is_small_valid_json(name, encoder, split, tmp_path):
     assert set(protocol(name).__dict__) <= set(result.settings)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PREDICTING)
 def test_numbers_follow_from_predictions(name, encoder, split):
     result = measured(name, encoder, split)
     assert result.truth == split.test.labels.tolist()
@@ -98,12 +99,23 @@ def test_numbers_follow_from_predictions(name, encoder, split):
     assert 0 <= result.numbers["accuracy_low"] <= result.numbers["accuracy"] <= result.numbers["accuracy_high"] <= 1
 
 
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(PREDICTING)))
+def test_without_predictions_nothing_depends_on_test_pictures(name, encoder, split):
+    result = measured(name, encoder, split)
+    assert result.predictions == result.truth == []
+    assert result.numbers
+    assert "accuracy" not in result.numbers
+    unlabelled = HeldPictures(split.train.arrays, np.full(len(split.train), -1), CLASSES)
+    assert measured(name, None, Split(unlabelled, Subset(split.test, []))).numbers
+    assert measured(name, encoder, Split(split.train, Subset(split.test, []))).numbers == result.numbers
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_same_seed_same_result(name, encoder, split):
     assert dataclasses.asdict(measured(name, encoder, split)) == dataclasses.asdict(measured(name, encoder, split))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PREDICTING)
 def test_test_labels_decide_nothing(name, encoder, split):
     shuffled = np.random.default_rng(0).permutation(split.test.labels)
     other = Split(split.train, HeldPictures(split.test.arrays, shuffled, CLASSES))
@@ -113,7 +125,7 @@ def test_test_labels_decide_nothing(name, encoder, split):
     assert first.truth != second.truth
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PREDICTING)
 def test_test_pictures_are_judged_one_by_one(name, encoder, split):
     """A picture's prediction depends on no other test picture: nothing is fitted to them."""
     some = np.array([11, 3, 17, 0])
@@ -138,7 +150,7 @@ def test_leaves_the_encoder_and_the_random_state_as_found(name, encoder, split):
     encoder.train()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PREDICTING)
 def test_pixels_are_measured_or_refused(name, split):
     if name == "finetune":
         with pytest.raises(InputError, match="needs an encoder"):
@@ -147,14 +159,14 @@ def test_pixels_are_measured_or_refused(name, split):
         assert measured(name, None, split).numbers["accuracy"] > 0.8
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PREDICTING)
 @pytest.mark.parametrize("per_class", [1, 2])
 def test_one_or_two_pictures_a_class(name, per_class, encoder):
     result = measured(name, on(name, encoder), Split(coloured(per_class, 1), coloured(4, 2)))
     assert len(result.predictions) == 12
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PREDICTING)
 def test_a_class_that_occurs_once_and_one_that_never_does(name, encoder):
     classes = ("red", "green", "blue", "bright red")
     everything = coloured(4, 1, classes)
@@ -172,7 +184,7 @@ def test_a_class_that_occurs_once_and_one_that_never_does(name, encoder):
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PREDICTING)
 def test_two_classes(name, encoder):
     split = Split(coloured(4, 1, CLASSES[:2]), coloured(5, 2, CLASSES[:2]))
     result = measured(name, on(name, encoder), split)
@@ -181,7 +193,7 @@ def test_two_classes(name, encoder):
         assert result.numbers["accuracy"] > 0.8
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PREDICTING)
 def test_unlabelled_training_pictures_are_left_out(name, encoder, split):
     extra = coloured(2, 5)
     labels = np.concatenate([split.train.labels, np.full(6, -1)])
@@ -189,7 +201,7 @@ def test_unlabelled_training_pictures_are_left_out(name, encoder, split):
     assert measured(name, on(name, encoder), mixed).predictions == measured(name, on(name, encoder), split).predictions
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PREDICTING)
 def test_refuses_what_cannot_be_judged(name, encoder, split):
     given = on(name, encoder)
     with pytest.raises(InputError, match=r"at least 2 classes; there are only 'red'"):

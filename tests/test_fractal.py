@@ -296,6 +296,41 @@ def test_singular_values_follow_anderson_and_farrell():
         assert 0.4 < (determinants > 0).mean() < 0.6, "half of the maps are reflections"
 
 
+@pytest.mark.parametrize(("number", "sigma"), [(2, 3.5), (2, 6.0), (3, 0.05), (4, 8.0)])
+def test_sigma_chooses_the_sum_of_singular_values(number, sigma):
+    systems = np.array([svd_system(Draw(0, i), number, sigma) for i in range(100)])
+    values = np.linalg.svd(systems[:, :, :4].reshape(-1, number, 2, 2), compute_uv=False)
+    total = (values @ [1.0, 2.0]).sum(1)
+    assert values.max() <= 1 + 1e-9
+    assert sigma - 0.1 - 1e-9 <= total.min()
+    assert total.max() <= min(3 * number, sigma + 0.1) + 1e-9
+    assert np.ptp(total) > 0.04, "drawn, not fixed"
+
+
+def test_delta_makes_all_categories_of_one_system():
+    formula = Fractal(sampler="svd", maps=(2, 2), sigma=3.5, delta=0.1, min_fill=0.05, interval=0)
+    systems = np.array([formula.category(Draw(5, category))["maps"] for category in range(200)])
+    middle = (systems.max(0) + systems.min(0))[:, :6] / 2
+    ratios = systems[:, :, :6] / middle
+    assert abs(ratios - 1).max() < 0.11
+    assert (np.ptp(ratios, axis=0) > 0.15).all(), "every coefficient of every map is scaled by a number of its own"
+    scaled = ratios.reshape(200, 12) - ratios.mean(0).reshape(12)
+    together = abs(np.corrcoef(scaled.T) - np.eye(12)).max()
+    assert together < 0.6, "drawn apart; that most fill the frame ties some together a little"
+    parent = Fractal(sampler="svd", maps=(2, 2), sigma=3.5, min_fill=0.05).category(Draw(5, -1))["maps"]
+    assert np.array_equal(systems[0, :, 6], parent[:, 6]), "the probabilities are the unperturbed system's"
+    assert (systems[:, :, 6] == systems[0, :, 6]).all()
+    assert np.allclose(middle, parent[:, :6], rtol=0.02)
+    assert not np.allclose(formula.category(Draw(6, 0))["maps"], systems[0], rtol=0.3), "another seed, another system"
+    assert np.array_equal(formula.category(Draw(5, 3))["maps"], systems[3])
+
+
+def test_without_an_interval_members_are_the_category_flipped():
+    walked = [Fractal(interval=0).instance({"maps": SYSTEM}, Draw(0, 0, i))["maps"] for i in range(1000)]
+    assert np.array_equal(walked[0], SYSTEM)
+    assert {maps.tobytes() for maps in walked} == {varied(SYSTEM, np.ones(6), i).tobytes() for i in range(4)}
+
+
 def test_a_filling_rate_out_of_reach_ends():
     start = time.monotonic()
     with pytest.raises(InputError, match=r"none of 300 .* 0\.9"):
@@ -413,7 +448,8 @@ def test_modes_look_as_they_should():
     {"maps": (2, 9)},
     {"maps": (2,)}, {"min_fill": 1.0}, {"min_fill": -0.1}, {"min_fill": math.nan}, {"interval": math.nan},
     {"interval": 0.6}, {"tries": 0}, {"brightness": 0}, {"brightness": 256}, {"oversample": 0}, {"mode": "patches"},
-    {"sampler": "normal"}, {"official": True}, {"official": True, "mode": "point", "oversample": 2},
+    {"sampler": "normal"}, {"sigma": 3.5}, {"sampler": "svd", "sigma": 6.5}, {"sampler": "svd", "sigma": math.nan},
+    {"sampler": "svd", "sigma": 0}, {"delta": 0}, {"delta": 1.5}, {"delta": math.nan}, {"official": True}, {"official": True, "mode": "point", "oversample": 2},
 ])  # fmt: skip
 def test_bad_settings_are_refused(settings):
     with pytest.raises(InputError, match="allowed is"):

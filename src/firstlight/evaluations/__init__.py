@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..data import Split
 from ..encoder import Encoder
@@ -62,7 +62,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Base of all protocols. Fields are settings; nothing is ever chosen by looking at the test pictures."""
+    """Base of all protocols. Fields are settings; nothing is ever chosen by looking at the test pictures.
+
+    Attributes:
+        predicts: whether it guesses the class of each test picture; otherwise its result has no predictions, and it
+            takes unlabelled pictures and a split without test pictures.
+    """
+
+    predicts: ClassVar[bool] = True
 
     def run(self, encoder: Encoder | None, split: Split, *, size: int, device: str, seed: int) -> Events[Result]:
         """Measures ``encoder`` (None: raw pixels, where the protocol allows it) on ``split``.

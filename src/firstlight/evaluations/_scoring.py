@@ -172,7 +172,7 @@ def _mistakes(test: Pictures, guess: np.ndarray, confidence: np.ndarray, kind: s
     for number, picture in zip(worst, test.read(worst)):
         names = f"{test.classes[test.labels[number]]} → {test.classes[guess[number]]}"
         sure = f"{confidence[number]:.2f}" if np.isfinite(confidence[number]) else "no other choice"
-        shown.append({"png": _thumbnail(picture), "caption": f"{names}, {sure}"})
+        shown.append({"png": thumbnail(picture), "caption": f"{names}, {sure}"})
     unit = "probability" if kind == "probability" else "lead of the guess over the next class"
     return {
         "kind": "pictures",
@@ -182,7 +182,8 @@ def _mistakes(test: Pictures, guess: np.ndarray, confidence: np.ndarray, kind: s
     }
 
 
-def _thumbnail(picture: np.ndarray) -> str:
+def thumbnail(picture: np.ndarray) -> str:
+    """A picture of at most 96 pixels a side as base64 of a PNG file."""
     image = Image.fromarray(picture)
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

@@ -14,16 +14,19 @@ from ._random import Draw
 
 def uniform_system(draw: Draw, count: int) -> np.ndarray:
     """All coefficients even over (-1, 1), as in FractalDB; many such systems are dust or fly apart."""
-    return _with_chances(draw.uniform(-1.0, 1.0, (count, 6)))
+    return with_chances(draw.uniform(-1.0, 1.0, (count, 6)))
 
 
-def svd_system(draw: Draw, count: int) -> np.ndarray:
+def svd_system(draw: Draw, count: int, sigma: float | None = None) -> np.ndarray:
     """Maps from random rotations, reflections and singular values at most 1, as in Anderson & Farrell (WACV 2022).
 
-    The weighted sum of the singular values is drawn from the band that they found to give well-spread attractors.
-    https://arxiv.org/abs/2110.03091
+    The weighted sum of the singular values is within .1 of ``sigma``, at most 3 a map; if None, it is drawn from the
+    band that they found to give well-spread attractors. https://arxiv.org/abs/2110.03091
     """
-    strong, weak = _singular_values(draw, count, float(draw.uniform((5 + count) / 2, (6 + count) / 2)))
+    band = ((5 + count) / 2, (6 + count) / 2)
+    if sigma is not None:
+        band = (max(0.0, sigma - 0.1), min(3.0 * count, sigma + 0.1))
+    strong, weak = _singular_values(draw, count, float(draw.uniform(*band)))
     (cos_u, cos_v), (sin_u, sin_v) = cos_sin(draw.uniform(0.0, 1.0, (2, count)))
     flip_x, flip_y = 2.0 * draw.integers(0, 2, (2, count)) - 1.0
     table = np.empty((count, 6))
@@ -32,7 +35,17 @@ def svd_system(draw: Draw, count: int) -> np.ndarray:
     table[:, 2] = (sin_u * strong * cos_v + cos_u * weak * sin_v) * flip_x
     table[:, 3] = (-sin_u * strong * sin_v + cos_u * weak * cos_v) * flip_y
     table[:, 4:] = draw.uniform(-1.0, 1.0, (count, 2))
-    return _with_chances(table)
+    return with_chances(table)
+
+
+def perturbed(system: np.ndarray, draw: Draw, delta: float) -> np.ndarray:
+    """Multiplies every coefficient of every map by its own number from 1 - delta to 1 + delta (1p-frac, ECCV 2024).
+
+    The probabilities stay those of the unperturbed system, as in the public code. https://arxiv.org/abs/2408.00677
+    """
+    system = system.copy()
+    system[:, :6] *= draw.uniform(1 - delta, 1 + delta, (len(system), 6))
+    return system
 
 
 @lru_cache
@@ -74,7 +87,7 @@ def varied(system: np.ndarray, row: np.ndarray, variant: int) -> np.ndarray:
     return system
 
 
-def _with_chances(table: np.ndarray) -> np.ndarray:
+def with_chances(table: np.ndarray) -> np.ndarray:
     """Adds the column p, proportional to the area that a map makes of a unit square."""
     area = np.abs(table[:, 0] * table[:, 3] - table[:, 1] * table[:, 2])
     return np.column_stack([table, area / max(np.cumsum(area)[-1], np.finfo(np.float64).tiny)])

@@ -7,6 +7,7 @@ side: the inner loops run over chains, hold no branch and no gather, and compile
 import numpy as np
 from numba import literally
 
+from ._chains import roll, seed, thresholds
 from ._compile import kernel
 from ._raster import clear_rim, count, latest, mark
 
@@ -53,26 +54,28 @@ def play(system, key, points, pad, kind, light, marks, words):
         False, with the pixels untouched, if the system is divergent.
     """
     size = len(marks) if kind == MARK else len(words)
-    thresholds, state = _thresholds(system), _seeded(key)
+    edges, state = np.empty(MOST_MAPS, np.uint32), np.empty(2 * CHAINS, np.uint32)
+    thresholds(system[:, 6], edges)
+    seed(key, state)
     walk = np.zeros((ROUNDS + 1) * 2 * CHAINS, np.float32)
     maps = np.zeros((MOST_MAPS, 6), np.float32)
     for k in range(len(system)):
         for j in range(6):
             maps[k, j] = system[k, j]
     for _ in range(SETTLE // ROUNDS):
-        _advance(len(system), maps, thresholds, state, walk)
+        _advance(len(system), maps, edges, state, walk)
     low, high = np.empty(2 * CHAINS, np.float32), np.empty(2 * CHAINS, np.float32)
     for i in range(2 * CHAINS):
         low[i], high[i] = FAR, -FAR
     for _ in range(SURVEY // ROUNDS):
-        _advance(len(system), maps, thresholds, state, walk)
+        _advance(len(system), maps, edges, state, walk)
         _stretch(walk, low, high)
     if not _near(walk):
         return False
     _to_pixels(system, low, high, size, pad, maps, walk)
     spots = np.empty(ROUNDS * CHAINS, np.uint32)
     for start in range(0, points, ROUNDS * CHAINS):
-        _advance(len(system), maps, thresholds, state, walk)
+        _advance(len(system), maps, edges, state, walk)
         _place(walk, size, spots)
         part = spots[: min(points - start, ROUNDS * CHAINS)]
         if kind == MARK:
@@ -89,46 +92,17 @@ def play(system, key, points, pad, kind, light, marks, words):
 
 
 @kernel
-def _thresholds(system):
-    """Map ``k`` is taken by 24-bit values from ``thresholds[k]`` up to the next; absent maps are out of reach."""
-    thresholds = np.empty(MOST_MAPS, np.uint32)
-    for k in range(MOST_MAPS):
-        thresholds[k] = 1 << 24
-    total = 0.0
-    for k in range(len(system)):
-        total += system[k, 6]
-    reached = 0.0
-    for k in range(len(system)):
-        share = min(reached / total, 1.0) if total > 0 else 0.0
-        thresholds[k] = np.uint32(share * float(1 << 24))
-        reached += system[k, 6]
-    return thresholds
-
-
-@kernel
-def _seeded(key):
-    """The chains' first states by splitmix64, uint32 ``[2 * CHAINS]``; odd, because all zero would stay zero."""
-    state = np.empty(2 * CHAINS, np.uint32)
-    z = np.uint64(key)
-    for i in range(2 * CHAINS):
-        z = z + np.uint64(0x9E3779B97F4A7C15)
-        w = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        w = (w ^ (w >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state[i] = np.uint32((w ^ (w >> np.uint64(31))) & np.uint64(0xFFFFFFFF)) | np.uint32(1)
-    return state
-
-
-@kernel
 def _to_pixels(system, low, high, size, pad, maps, walk):
     """Changes the coordinates of the maps and the chains to columns and rows, so that points need no scaling."""
     left, right, bottom, top = low[0], high[0], low[CHAINS], high[CHAINS]
     for i in range(CHAINS):
         left, right = min(left, low[i]), max(right, high[i])
         bottom, top = min(bottom, low[CHAINS + i]), max(top, high[CHAINS + i])
-    left, right, bottom, top = float(left), float(right), float(bottom), float(top)
+    across, upward = np.float64(right - left), np.float64(top - bottom)  # subtracted in single precision
+    left, top = np.float64(left), np.float64(top)
     room = size - 2 * pad - 0.01  # the hundredth keeps the outermost point inside its own pixel
-    u = room / (right - left) if right > left else 1.0
-    v = -room / (top - bottom) if top > bottom else -1.0  # a picture's first row is its top
+    u = room / across if across > 0 else 1.0
+    v = -room / upward if upward > 0 else -1.0  # a picture's first row is its top
     shift_u, shift_v = pad - u * left, pad - v * top
     for k in range(len(system)):
         a, b, c, d = system[k, 0], system[k, 1] * (u / v), system[k, 2] * (v / u), system[k, 3]
@@ -141,7 +115,7 @@ def _to_pixels(system, low, high, size, pad, maps, walk):
 
 
 @kernel
-def _advance(number, maps, thresholds, state, walk):
+def _advance(number, maps, edges, state, walk):
     """Plays ``ROUNDS`` rounds.
 
     ``walk`` holds one row ``[2 * CHAINS]``, all x and then all y, for the beginning and for each round after it; the
@@ -149,23 +123,23 @@ def _advance(number, maps, thresholds, state, walk):
     compiler cannot tell that a store leaves the other arrays alone and gives up on vector instructions.
     """
     if number <= 2:
-        _rounds(2, maps, thresholds, state, walk)
+        _rounds(2, maps, edges, state, walk)
     elif number == 3:
-        _rounds(3, maps, thresholds, state, walk)
+        _rounds(3, maps, edges, state, walk)
     elif number == 4:
-        _rounds(4, maps, thresholds, state, walk)
+        _rounds(4, maps, edges, state, walk)
     elif number == 5:
-        _rounds(5, maps, thresholds, state, walk)
+        _rounds(5, maps, edges, state, walk)
     elif number == 6:
-        _rounds(6, maps, thresholds, state, walk)
+        _rounds(6, maps, edges, state, walk)
     elif number == 7:
-        _rounds(7, maps, thresholds, state, walk)
+        _rounds(7, maps, edges, state, walk)
     else:
-        _rounds(8, maps, thresholds, state, walk)
+        _rounds(8, maps, edges, state, walk)
 
 
 @kernel
-def _rounds(number, maps, thresholds, state, walk):
+def _rounds(number, maps, edges, state, walk):
     """Rounds of a system of ``number`` maps, known to the compiler, which leaves out the lines beyond it.
 
     Every map is weighed in turn and the last one whose threshold is reached stays: selects instead of branches.
@@ -173,12 +147,12 @@ def _rounds(number, maps, thresholds, state, walk):
     number = literally(number)
     m0, m1, m2, m3 = _row(maps[0]), _row(maps[1]), _row(maps[2]), _row(maps[3])
     m4, m5, m6, m7 = _row(maps[4]), _row(maps[5]), _row(maps[6]), _row(maps[7])
-    t1, t2, t3, t4 = thresholds[1], thresholds[2], thresholds[3], thresholds[4]
-    t5, t6, t7 = thresholds[5], thresholds[6], thresholds[7]
+    t1, t2, t3, t4 = edges[1], edges[2], edges[3], edges[4]
+    t5, t6, t7 = edges[5], edges[6], edges[7]
     for turn in range(ROUNDS):
         row = turn * 2 * CHAINS
         for i in range(CHAINS):
-            value = _roll(state, i)
+            value = roll(state, i, CHAINS)
             m = _pick(value >= t1, m1, m0)
             if number > 2:
                 m = _pick(value >= t2, m2, m)
@@ -213,22 +187,6 @@ def _pick(taken, new, old):
     e = new[4] if taken else old[4]
     f = new[5] if taken else old[5]
     return a, b, c, d, e, f
-
-
-@kernel
-def _roll(state, i):
-    """The next 24 random bits of chain ``i``, by xoroshiro64* (Blackman & Vigna, https://prng.di.unimi.it).
-
-    Products and left shifts pass through 64 bits because NumPy's 32-bit scalars warn when they wrap around; the
-    compiler narrows them again.
-    """
-    first = state[i]
-    second = np.uint32(state[CHAINS + i] ^ first)
-    value = np.uint32(np.uint64(first) * np.uint64(0x9E3779BB)) >> np.uint32(8)
-    turned = np.uint32(np.uint64(first) << np.uint64(26)) | np.uint32(first >> np.uint32(6))
-    state[i] = turned ^ second ^ np.uint32(np.uint64(second) << np.uint64(9))
-    state[CHAINS + i] = np.uint32(np.uint64(second) << np.uint64(13)) | np.uint32(second >> np.uint32(19))
-    return value
 
 
 @kernel

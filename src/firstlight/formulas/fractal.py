@@ -3,9 +3,11 @@
 Kataoka et al., "Pre-training without natural images", ACCV 2020, IJCV 2022. https://arxiv.org/abs/2101.08515
 Sampling by singular values, density pictures: Anderson & Farrell, "Improving fractal pre-training", WACV 2022.
 https://arxiv.org/abs/2110.03091
+One fractal with many labels, 1p-frac: Nakamura et al., "Scaling backwards: minimal synthetic pre-training?", ECCV 2024.
+https://arxiv.org/abs/2408.00677
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -13,14 +15,12 @@ import numpy as np
 
 from ..errors import InputError
 from . import Formula, Params, _raster
-from ._affine import svd_system, uniform_system, varied, weights
+from ._affine import perturbed, svd_system, uniform_system, varied, weights
 from ._chaos import COUNT, LATEST, MARK, MOST_MAPS, play
 from ._official import hue_wheel, point_picture
 from ._random import Draw
 from ._scratch import borrowed
-
-SEARCH_SIZE, SEARCH_POINTS, SEARCH_PAD = 512, 100_000, 6  # where the public code measures the filling rate
-GLANCE = 8192
+from ._search import fills
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,16 @@ class Fractal(Formula):
             ``density``, the count of points on each pixel over the largest.
         colour: draws RGB. The hue turns with the number of the point, or, for ``density``, with the count.
         sampler: coefficients ``uniform`` over (-1, 1), or ``svd``, random rotations with chosen singular values.
+        sigma: for ``svd``, the sum of s1 + 2 s2 over the singular values of all maps, drawn within .1 of this. If None,
+            between (5 + N) / 2 and (6 + N) / 2 for N maps, as Anderson & Farrell found best.
+        delta: makes all categories of a seed out of one system (1p-frac): every coefficient of every map is multiplied
+            by a number from 1 - delta to 1 + delta, and the probabilities stay. If None, each has its own system.
         maps: the least and the most maps of a system, 2 to 8.
         min_fill: the share of pixels that must be hit for a category to count, by 100,000 points at 512 pixels. If
             None, .2 for ``uniform`` and 0 for ``svd``, as published.
         tries: systems looked at before the search for a category gives up.
-        interval: step w of the weights 1 - 2w, 1 - w, 1 + w, 1 + 2w, 0 to .5.
+        interval: step w of the weights 1 - 2w, 1 - w, 1 + w, 1 + 2w, 0 to .5. With 0, members are the category itself,
+            flipped and walked anew, so that member 0 alone is the one picture of a class in OFDB and 1p-frac.
         rotations: also quarter turns: 8 variants instead of 4, so 2,000 members before the walk repeats.
         points: points a picture. If None, 100,000, less in proportion to the drawn area below 256 pixels.
         pad: pixels left free around the attractor. If None, 6, less in proportion to the drawn side below 192 pixels.
@@ -75,6 +80,8 @@ class Fractal(Formula):
     mode: Literal["point", "fixed_patch", "picture_patch", "patch", "density"] = "patch"
     colour: bool = False
     sampler: Literal["uniform", "svd"] = "uniform"
+    sigma: float | None = None
+    delta: float | None = None
     maps: tuple[int, int] = (2, 7)
     min_fill: float | None = None
     tries: int = 10_000
@@ -94,6 +101,10 @@ class Fractal(Formula):
         _require(self.sampler in SAMPLERS, "sampler", self.sampler, f"one of {', '.join(SAMPLERS)}")
         fits = len(self.maps) == 2 and 2 <= self.maps[0] <= self.maps[1] <= MOST_MAPS
         _require(fits, "maps", self.maps, f"(least, most) within 2 to {MOST_MAPS}")
+        _require(self.sigma is None or self.sampler == "svd", "sigma", self.sigma, "None where sampler is not 'svd'")
+        most = 3 * self.maps[0]
+        _require(self.sigma is None or 0 < self.sigma <= most, "sigma", self.sigma, f"above 0 to {most}, 3 a map")
+        _require(self.delta is None or 0 < self.delta <= 1, "delta", self.delta, "above 0 to 1")
         _require(self.min_fill is None or 0 <= self.min_fill < 1, "min_fill", self.min_fill, "0 to below 1")
         _require(self.tries >= 1, "tries", self.tries, "at least 1")
         _require(0 <= self.interval <= 0.5, "interval", self.interval, "0 to 0.5")
@@ -116,12 +127,18 @@ class Fractal(Formula):
         fill = self.min_fill if self.min_fill is not None else {"uniform": 0.2, "svd": 0.0}[self.sampler]
         for attempt in range(self.tries):
             trial = draw.split(attempt)
-            system = SAMPLERS[self.sampler](trial, int(trial.integers(self.maps[0], self.maps[1] + 1)))
-            if _fills(system, fill, trial):
+            system = self._candidate(trial)
+            if fills(system, fill, trial):
                 return {"maps": system}
         raise InputError(
             f"none of {self.tries:,} fractal systems filled {fill:g} of the frame; lower min_fill or raise tries"
         )
+
+    def _candidate(self, draw: Draw) -> np.ndarray:
+        if self.delta is not None:
+            return perturbed(_parent(self, draw.seed), draw, self.delta)
+        count = int(draw.integers(self.maps[0], self.maps[1] + 1))
+        return svd_system(draw, count, self.sigma) if self.sampler == "svd" else uniform_system(draw, count)
 
     def instance(self, params: Params, draw: Draw) -> Params:
         """Scales one coefficient of every map and flips the plane, as ``draw.instance`` counts."""
@@ -196,7 +213,17 @@ class Fractal(Formula):
 
 
 MODES = ("point", "fixed_patch", "picture_patch", "patch", "density")
-SAMPLERS = {"uniform": uniform_system, "svd": svd_system}
+SAMPLERS = ("uniform", "svd")
+
+
+@lru_cache(maxsize=64)
+def _parent(formula: Fractal, seed: int) -> np.ndarray:
+    """The system that all categories of a seed are made of. Category -1, a number that no class of the set has.
+
+    Differs from the public code of 1p-frac, which takes the first system drawn and may then look for ever for one
+    that fills the frame: the system itself has to fill it.
+    """
+    return replace(formula, delta=None).category(Draw(seed, -1))["maps"]
 
 
 def _drop(system: np.ndarray, draw: Draw, *where: object) -> None:
@@ -208,23 +235,6 @@ def _drop(system: np.ndarray, draw: Draw, *where: object) -> None:
             system = system.copy()
             system[:, :4] *= 0.9
     raise InputError("a fractal system stays out of all bounds however much it is shrunk: check the codebook")
-
-
-def _fills(system: np.ndarray, least: float, draw: Draw) -> bool:
-    """Whether the points hit the given share of the frame.
-
-    A glance at a few points settles most cases: the expected number of pixels hit is concave in the number of points,
-    so a system that can pass has by then hit its proportional share. A tenth is left for chance.
-    """
-    needed = least * SEARCH_SIZE**2
-    marks = borrowed("marks", SEARCH_SIZE**2, np.uint8).reshape(SEARCH_SIZE, SEARCH_SIZE)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for points, share in ((GLANCE, 0.9 * needed * GLANCE / SEARCH_POINTS), (SEARCH_POINTS, needed)):
-            marks.fill(0)
-            stays = play(system, np.uint64(draw.key), points, SEARCH_PAD, MARK, 1, marks, _NO_WORDS)
-            if not stays or _raster.lit(marks) < max(share, 2):
-                return False
-    return True
 
 
 def _palette(draw: Draw) -> np.ndarray:

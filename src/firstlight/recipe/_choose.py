@@ -56,20 +56,32 @@ def picture_formula(text: str) -> "Formula":
     return formula
 
 
-def source(text: str, *, size: int, categories: int | None, instances: int, seed: int) -> Events["Pictures"]:
+def source(
+    text: str, *, size: int, categories: int | None, instances: int, seed: int, codebook: Path | None = None
+) -> Events["Pictures"]:
     """The pictures that ``text`` names: a formula with settings, a folder, a CSV list, or ``digits``.
 
-    ``categories`` counts a formula's classes; None for 1,000, or all where there are fewer.
+    Args:
+        text: the name.
+        size: the side in pixels at which a formula draws; of other pictures, the least that is wanted.
+        categories: a formula's classes; None for all of the codebook, or 1,000, or all where there are fewer.
+        instances: pictures of each.
+        seed: of the formula.
+        codebook: where the formula's classes are kept, in any layout; None: they are searched for.
 
     Raises:
         InputError: if it is none of these.
     """
     if is_formula(text):
+        from ..data import codebook as codebooks
         from ..data.formula import FormulaPictures
 
         formula = picture_formula(text)
-        categories = min(1000, formula.categories or 1000) if categories is None else categories
-        drawn = FormulaPictures(formula, categories=categories, instances=instances, size=size, seed=seed)
+        if categories is None:
+            categories = len(codebooks.read(codebook)) if codebook else min(1000, formula.categories or 1000)
+        drawn = FormulaPictures(
+            formula, categories=categories, instances=instances, size=size, seed=seed, codebook=codebook
+        )
         yield from drawn.prepare()
         return drawn
 

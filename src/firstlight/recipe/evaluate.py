@@ -1,12 +1,14 @@
-"""Measure an encoder on labelled pictures: k-NN, linear probe, kernel SVM, fine-tuning."""
+"""Measure an encoder on labelled pictures: k-NN, linear probe, kernel SVM, fine-tuning, picture statistics."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import tyro
 
 from .. import spec
+from ..errors import InputError
 from ..events import Events, Measured, Saved
 from ..runs import Run
 from . import Recipe, _choose, begin, check_free, logged, open_run, write_report
@@ -19,20 +21,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Recipe):
-    """Measure an encoder on labelled pictures: k-NN, linear probe, kernel SVM, fine-tuning."""
+    """Measure an encoder on labelled pictures: k-NN, linear probe, kernel SVM, fine-tuning, picture statistics."""
 
     data: tyro.conf.Positional[str]
-    """a folder with train/CLASS and test/CLASS, or with one folder a class (split by content), a .csv list, 'digits'"""
+    """a folder with train/CLASS and test/CLASS, or with one folder a class (split by content), a .csv list, 'digits',
+    a formula"""
     encoder: Path | None = None
     """the pre-training run, an encoder folder, or a checkpoint file; unset: random weights, as a baseline"""
     model: str = "resnet18"
     """the timm model when there is no --encoder"""
     protocols: tuple[str, ...] = ("knn", "linear", "svm")
-    """what to measure, each with settings where wanted: 'knn(k=5)'"""
+    """what to measure, each with settings where wanted: 'knn(k=5)'; 'statistics' measures the pictures themselves"""
     size: int | None = None
     """side of the pictures in pixels; unset: the encoder's"""
     channels: Literal[1, 3] = 3
     """grey or colour input"""
+    categories: int = 20
+    """formula: how many classes to draw"""
+    instances: int = 50
+    """formula: how many pictures a class has; the last quarter are the test pictures"""
     labels_per_class: int | None = None
     """use only so many labelled pictures of each class; unset: all"""
     device: str | None = None
@@ -43,8 +50,13 @@ class Evaluate(Recipe):
     """the run folder; unset: the next free runs/evaluate-NNN"""
 
     def run(self, resume: bool = False) -> Events[Path]:
-        _choose.positive(size=self.size, labels_per_class=self.labels_per_class)
-        data = _choose.known_source(self.data)
+        _choose.positive(
+            size=self.size, labels_per_class=self.labels_per_class, categories=self.categories, instances=self.instances
+        )
+        drawn = _choose.is_formula(self.data)
+        if drawn:
+            _choose.picture_formula(self.data)
+        data = self.data if drawn else _choose.known_source(self.data)
         device = _choose.device(self.device)
         check_free(self.out, resume)
 
@@ -53,14 +65,16 @@ class Evaluate(Recipe):
         protocols = [spec.build("evaluations", text, Evaluation) for text in self.protocols]
 
         from ..data import Split
-        from ..data.source import open_split
         from ..data.split import few
 
-        size = self.size or _choose.kept_size(self.encoder) or (yield from _choose.side(data, device))
+        size = self.size or _choose.kept_size(self.encoder)
+        if size is None and drawn:
+            size = 224 if device.startswith("cuda") else 96
+        size = size or (yield from _choose.side(data, device))
         encoder = _choose.encoder(
             self.encoder, self.model, size=size, channels=self.channels, drop_path=0.0, seed=self.seed
         )
-        split = yield from open_split(data, size=size, seed=self.seed)
+        split = yield from self._split(data, size)
         if self.labels_per_class is not None:
             split = Split(few(split.train, self.labels_per_class, self.seed), split.test)
 
@@ -74,10 +88,27 @@ class Evaluate(Recipe):
             yield Saved("report", str(report))
         return run.path
 
+    def _split(self, data: str, size: int) -> "Events[Split]":
+        """The pictures, divided; a formula's members are drawn, and the last quarter of each class held out."""
+        from ..data import Split, Subset
+        from ..data.source import open_split
+
+        if not _choose.is_formula(data):
+            return (yield from open_split(data, size=size, seed=self.seed))
+        if self.instances < 2:
+            raise InputError(f"instances={self.instances}: a class needs at least 2, one of them to test on")
+        drawn = yield from _choose.source(
+            data, size=size, categories=self.categories, instances=self.instances, seed=self.seed
+        )
+        held = np.arange(len(drawn)) % self.instances >= self.instances - max(1, self.instances // 4)
+        return Split(Subset(drawn, np.flatnonzero(~held)), Subset(drawn, np.flatnonzero(held)))
+
     def _measure(
         self, run: Run, protocols: "list[Evaluation]", encoder: "Encoder", split: "Split", size: int, device: str
     ) -> Events[None]:
         for protocol in protocols:
-            result = yield from protocol.run(encoder, split, size=size, device=device, seed=self.seed)
+            # What describes pictures needs no encoder; the features of random weights would tell nothing of them.
+            given = encoder if protocol.predicts or self.encoder else None
+            result = yield from protocol.run(given, split, size=size, device=device, seed=self.seed)
             result.save(run.results)
             yield Measured(result.name, result.numbers)

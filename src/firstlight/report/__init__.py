@@ -119,6 +119,7 @@ def _shown(result: dict[str, Any], hues: dict[str, int], missing: list[str]) -> 
     return {
         "title": f"{result['title']} ({result['part']})" if "part" in result else result["title"],
         "text": result["text"],
+        "judged": result["name"] == "compare" or bool(fractions),  # and not only described
         "numbers": [
             (_spoken(key), _value(value, percent=key in fractions)) for key, value in result["numbers"].items()
         ],
