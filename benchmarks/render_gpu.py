@@ -31,6 +31,7 @@ from firstlight.data.formula import FormulaPictures
 from firstlight.encoder import Encoder
 from firstlight.events import Step
 from firstlight.formulas import Draw, Formula, picture
+from firstlight.formulas.fractal import Fractal
 from firstlight.methods import Method
 from firstlight.train import Setup, train
 from firstlight.views.batches import Batches
@@ -93,7 +94,7 @@ def renderer(
     params, keys = given(formula, known, numbers)
     row: dict[str, Any] = {"formula": text}
     for way in ways if family in FUSED else ("torch",):
-        with forced(family, device, way):
+        with forced(f"fractal {formula.mode}" if isinstance(formula, Fractal) else family, device, way):
             row[f"{way}/s"] = rate_of(lambda: render_batch(formula, params, size, keys, device), batch, device, seconds)
             row["set/s"] = rate_of(lambda: pictures.tensor(numbers, device), batch, device, seconds)
             drawn = render_batch(formula, params[:checked], size, keys[:checked], device).cpu().numpy()

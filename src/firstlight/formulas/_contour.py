@@ -60,6 +60,9 @@ _LIMITS = {
 AHEAD = 1024
 """Noise values worked out at once, in vector instructions; they stay in the first-level cache."""
 
+LANES = 64
+"""How many numbers a compiled loop takes in a turn. Of what is left over, it takes one by one."""
+
 OWN = -1
 """Asks for the grey value that each contour draws for itself."""
 
@@ -192,11 +195,12 @@ def outlines(key, lines, circle, first_wave, second_wave, numbers, removed, ligh
         pixels: uint8 ``[H, W]``, contiguous, drawn on.
     """
     flat, height, width, count = pixels.reshape(-1), pixels.shape[0], pixels.shape[1], len(circle) // 2
-    state = _begun(lines, circle, first_wave, second_wave, numbers)
-    columns, rows, left = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
+    places, directions, growths, noise = _begun(lines, circle, first_wave, second_wave, numbers)
+    spots, left = np.empty((2, len(growths)), np.int32), np.empty(count, np.int32)
+    columns, rows = spots[0, :count], spots[1, :count]
     for line in range(lines):
         grey, k = _first_word(key, line, count)
-        _grow(key, line, circle, numbers, state, columns, rows)
+        _grow(key, line, count, numbers, places, directions, growths, noise, spots)
         grey = grey if light < 0 else light
         path(flat, width, height, columns, rows, (k + removed) % count, count - removed, grey, left)
 
@@ -205,65 +209,73 @@ def outlines(key, lines, circle, first_wave, second_wave, numbers, removed, ligh
 def areas(key, lines, circle, first_wave, second_wave, numbers, pixels):
     """Fills the contours of one figure, the outermost first, each with its own grey value."""
     count = len(circle) // 2
-    state = _begun(lines, circle, first_wave, second_wave, numbers)
-    columns, rows = np.empty((lines, count), np.int32), np.empty((lines, count), np.int32)
+    places, directions, growths, noise = _begun(lines, circle, first_wave, second_wave, numbers)
+    spots = np.empty((lines, 2, len(growths)), np.int32)
     for line in range(lines):
-        _grow(key, line, circle, numbers, state, columns[line], rows[line])
+        _grow(key, line, count, numbers, places, directions, growths, noise, spots[line])
     for line in range(lines - 1, -1, -1):
         grey, _ = _first_word(key, line, count)
-        polygon(pixels, columns[line], rows[line], grey)
-        polyline(pixels, columns[line], rows[line], True, grey)
+        polygon(pixels, spots[line, 0, :count], spots[line, 1, :count], grey)
+        polyline(pixels, spots[line, 0, :count], spots[line, 1, :count], True, grey)
 
 
 @kernel
 def extent(key, lines, circle, first_wave, second_wave, numbers, hollow, light, pixels):
     """Fills what one figure covers: its outermost contour, ``hollow`` without what its innermost one encloses."""
     count = len(circle) // 2
-    state = _begun(lines, circle, first_wave, second_wave, numbers)
-    columns, rows = np.empty((2, count), np.int32), np.empty((2, count), np.int32)
+    places, directions, growths, noise = _begun(lines, circle, first_wave, second_wave, numbers)
+    inner, outer = np.empty((2, len(growths)), np.int32), np.empty((2, len(growths)), np.int32)
     for line in range(lines):
-        _grow(key, line, circle, numbers, state, columns[min(line, 1)], rows[min(line, 1)])
-    last = min(lines - 1, 1)
-    polygon(pixels, columns[last], rows[last], light)
+        _grow(key, line, count, numbers, places, directions, growths, noise, outer)
+        if line == 0:
+            inner[:] = outer
+    polygon(pixels, outer[0, :count], outer[1, :count], light)
     if hollow:
-        polygon(pixels, columns[0], rows[0], 0)
-        polyline(pixels, columns[0], rows[0], True, light)
-    polyline(pixels, columns[last], rows[last], True, light)
+        polygon(pixels, inner[0, :count], inner[1, :count], 0)
+        polyline(pixels, inner[0, :count], inner[1, :count], True, light)
+    polyline(pixels, outer[0, :count], outer[1, :count], True, light)
 
 
 @kernel
 def _begun(lines, circle, first_wave, second_wave, numbers):
-    """What a figure's contours share and hand on, float32.
+    """What the contours of a figure share and hand on, float32.
 
     Returns:
-        The vertices on the ellipse, ``[n]`` across and ``[n]`` down from the centre; their growths ``[n]``; and room
-        for the noise of the next contours, across and down, ``n + 1`` a contour.
+        The vertices on the ellipse, ``[2, n]``, across and down from the centre; the directions that they move in,
+        ``[2, n]``; their growths ``[n]``; and room for the noise of the next contours, ``[2, lines * (n + 1)]``. All
+        with padding.
     """
     count, half = len(circle) // 2, np.float32(0.5)
-    xs, ys, growths = np.empty(count, np.float32), np.empty(count, np.float32), np.empty(count, np.float32)
-    reach_x, reach_y, growth, scale = numbers[2], numbers[3], numbers[4], numbers[5]
+    places, directions = np.zeros((2, _padded(count)), np.float32), np.zeros((2, _padded(count)), np.float32)
+    growths = np.zeros(_padded(count), np.float32)
     first = second = 0
     for k in range(count):
-        xs[k], ys[k] = circle[k] * reach_x, circle[count + k] * reach_y
-        growths[k] = growth + scale * (half * circle[count + first] + half * circle[count + second])
+        for axis in range(2):
+            directions[axis, k] = circle[axis * count + k]
+            places[axis, k] = directions[axis, k] * numbers[2 + axis]
+        growths[k] = numbers[4] + numbers[5] * (half * circle[count + first] + half * circle[count + second])
         first, second = first + first_wave, second + second_wave  # times k, and less whole turns
         first, second = first if first < count else first - count, second if second < count else second - count
-    room = min(max(AHEAD // (count + 1), 1), lines) * (count + 1)
-    return xs, ys, growths, np.empty(room, np.float32), np.empty(room, np.float32)
+    ahead = min(max(AHEAD // (count + 1), 1), lines) * (count + 1)
+    return places, directions, growths, np.zeros((2, _padded(ahead) + LANES), np.float32)
 
 
 @kernel
-def _grow(key, line, circle, numbers, state, columns, rows):
-    """Moves the vertices on to their next contour, and finds their pixels."""
-    xs, ys, growths, across, down = state
-    count = len(growths)
-    held = len(across) // (count + 1)
+def _padded(count):
+    """As many numbers as whole turns of a vector loop take."""
+    return (count + LANES - 1) // LANES * LANES
+
+
+@kernel
+def _grow(key, line, count, numbers, places, directions, growths, noise, spots):
+    """Moves the vertices on to their next contour, and finds their pixels ``spots [2, n]``."""
+    held = (noise.shape[1] - LANES) // (count + 1)
     if line % held == 0:
-        _draw_noise(key, line * (count + 1) + 1, across, down)
+        _draw_noise(key, line * (count + 1) + 1, noise[0], noise[1])
     start = line % held * (count + 1) + 1
-    amplitude = numbers[6]
-    _move(xs, growths, circle[:count], across[start : start + count], numbers[0], amplitude, columns)
-    _move(ys, growths, circle[count:], down[start : start + count], numbers[1], amplitude, rows)
+    for axis in range(2):
+        own = noise[axis, start : start + len(growths)]
+        _move(places[axis], growths, directions[axis], own, numbers[axis], numbers[6], spots[axis])
 
 
 @kernel

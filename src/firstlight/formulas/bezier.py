@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
-from . import Formula, Params, _raster
+from . import Formula, Params
+from ._canvas import averaged, drawn_side, requirement
 from ._compile import kernel
 from ._lines import trace
 from ._random import Draw
 
-LARGEST, MOST_GRID, MOST_CONTROLS = 8192, 64, 66
+_require = requirement("bezier")
+
+MOST_GRID, MOST_CONTROLS = 64, 66
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,11 @@ class Bezier(Formula):
         Raises:
             InputError: if the size is out of range.
         """
-        _require(8 <= size <= LARGEST, "size", size, f"8 to {LARGEST} pixels")
-        factor = self.oversample or max(1, 128 // size)
-        canvas = size * factor
-        _require(canvas <= LARGEST, "oversample", factor, f"at most {LARGEST // size} at {size} pixels")
+        canvas, factor = drawn_side("bezier", size, self.oversample)
         picture = np.zeros((canvas, canvas), np.uint8)
         controls = params["controls"] * canvas
         _sketch(controls.reshape(-1), controls.shape[0], controls.shape[1], canvas, picture.reshape(-1))
-        if factor == 1:
-            return picture
-        smaller = np.empty((size, size, 1), np.uint8)
-        _raster.shrink(picture.reshape(canvas, canvas, 1), factor, smaller)
-        return smaller[..., 0]
+        return averaged(picture, factor)
 
 
 @kernel
@@ -152,8 +147,3 @@ def _evaluate(own, choices, chords, xs, ys):
     for i in range(half + 1):
         xs[i], ys[i] = left_x[i] * share[i], left_y[i] * share[i]
         xs[chords - i], ys[chords - i] = right_x[i] * share[i], right_y[i] * share[i]
-
-
-def _require(fine: bool, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"bezier({name}={given!r}): allowed is {allowed}")

@@ -16,11 +16,14 @@ import numpy as np
 from ..errors import InputError
 from . import Formula, Params, _raster
 from ._affine import perturbed, svd_system, uniform_system, varied, weights
+from ._canvas import averaged, drawn_side, requirement
 from ._chaos import COUNT, LATEST, MARK, MOST_MAPS, play
 from ._official import hue_wheel, point_picture
 from ._random import Draw
 from ._scratch import borrowed
 from ._search import fills
+
+_require = requirement("fractal")
 
 
 @dataclass(frozen=True)
@@ -157,10 +160,8 @@ class Fractal(Formula):
             InputError: if the size is below 8 or leaves no room inside the padding, or the system is out of all
                 bounds.
         """
-        _require(8 <= size <= 8192, "size", size, "8 to 8192 pixels")
-        factor = self.oversample or (1 if self.official or self.mode == "density" else max(1, 128 // size))
-        canvas = size * factor
-        _require(canvas <= 8192, "oversample", factor, f"at most {8192 // size} at {size} pixels")
+        as_large = self.official or self.mode == "density"
+        canvas, factor = drawn_side("fractal", size, self.oversample or (1 if as_large else None))
         pad = self.pad * factor if self.pad is not None else 6 if self.official else max(1, min(6, canvas // 32))
         _require(
             canvas - 2 * pad >= 4, "size", size, f"more than the padding leaves free, {2 * pad} of {canvas} pixels"
@@ -170,11 +171,7 @@ class Fractal(Formula):
         points = self.points or max(1, min(100_000, 100_000 * canvas**2 // 256**2))
         light = self.brightness or (127 if factor == 1 else 255)
         picture = self._draw(params["maps"], canvas, points, pad, light, draw)
-        if factor == 1:
-            return picture
-        smaller = np.empty((size, size, *picture.shape[2:]), np.uint8)
-        _raster.shrink(picture.reshape(canvas, canvas, -1), factor, smaller.reshape(size, size, -1))
-        return smaller
+        return averaged(picture, factor)
 
     def _draw(self, system: np.ndarray, size: int, points: int, pad: int, light: int, draw: Draw) -> np.ndarray:
         key, other = draw.split(1), draw.split(2)
@@ -252,8 +249,3 @@ def _palette(draw: Draw) -> np.ndarray:
 _NO_MARKS, _NO_WORDS = np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint32)
 _GREYS = np.arange(256, dtype=np.uint8).reshape(256, 1)
 _wheel = lru_cache(hue_wheel)
-
-
-def _require(fine: bool, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"fractal({name}={given!r}): allowed is {allowed}")

@@ -14,11 +14,14 @@ from typing import Literal
 import numpy as np
 
 from ..errors import InputError
-from . import Formula, Params, _raster
+from . import Formula, Params
 from ._affine3d import WEIGHTS, spacious_system, spatial_weights
+from ._canvas import averaged, drawn_side, requirement
 from ._chaos3d import MOST_MAPS, MOST_POINTS, cloud_of
 from ._project import project, random_view, ring_view
 from ._random import Draw
+
+_require = requirement("fractal3d")
 
 
 @dataclass(frozen=True)
@@ -129,19 +132,12 @@ class Fractal3d(Formula):
         Raises:
             InputError: if the size is out of range, or the system is none or out of all bounds.
         """
-        _require(8 <= size <= 8192, "size", size, "8 to 8192 pixels")
-        factor = self.oversample or max(1, 128 // size)
-        canvas = size * factor
-        _require(canvas <= 8192, "oversample", factor, f"at most {8192 // size} at {size} pixels")
+        canvas, factor = drawn_side("fractal3d", size, self.oversample)
         points = self.points or min(10_000, 10_000 * canvas**2 // 224**2)
         cloud, frame = cloud_of(params["maps"], int(params["walk"]), points)
         picture = np.zeros((canvas, canvas), np.uint8)
         project(cloud, frame, points, params["view"], self.shaded, picture)
-        if factor == 1:
-            return picture
-        smaller = np.empty((size, size), np.uint8)
-        _raster.shrink(picture.reshape(canvas, canvas, 1), factor, smaller.reshape(size, size, 1))
-        return smaller
+        return averaged(picture, factor)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -150,8 +146,3 @@ def _walk(seed: int, category: int, row: int) -> np.ndarray:
     walk = np.array(Draw(seed, category).split(-1 - row).key, np.uint64)
     walk.flags.writeable = False
     return walk
-
-
-def _require(fine: bool, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"fractal3d({name}={given!r}): allowed is {allowed}")

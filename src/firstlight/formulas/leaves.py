@@ -10,15 +10,17 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import InputError
-from . import Formula, Params, _raster
+from . import Formula, Params
+from ._canvas import averaged, drawn_side, requirement
 from ._math import power
 from ._random import Draw
 from ._scratch import borrowed
 from ._shapes import ORIENTED_SQUARE, SQUARE, lay
 
+_require = requirement("leaves")
+
 BINS = 200  # different radii, as in the public code
-LARGEST, MOST_LEAVES = 8192, 1_000_000
+MOST_LEAVES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,8 @@ class Leaves(Formula):
         Raises:
             InputError: if the size is out of range.
         """
-        _require(8 <= size <= LARGEST, "size", size, f"8 to {LARGEST} pixels")
-        canvas, channels = size * self.oversample, 3 if self.colour else 1
-        _require(canvas <= LARGEST, "oversample", self.oversample, f"at most {LARGEST // size} at {size} pixels")
+        canvas, factor = drawn_side("leaves", size, self.oversample)
+        channels = 3 if self.colour else 1
         # A copy, because the kernel would be compiled anew for one that cannot be written to.
         palette = np.array(params.get("palette", np.zeros((0, channels), np.uint8)))
         pixels = np.zeros((canvas, canvas, channels), np.uint8)
@@ -112,9 +113,7 @@ class Leaves(Formula):
                 np.uint64(draw.key), self.leaves, np.cumsum(params["kinds"]), reached, radii, palette, canvas, free,
                 pixels.reshape(-1),
             )  # fmt: skip
-        if self.oversample > 1:
-            pixels, large = np.empty((size, size, channels), np.uint8), pixels
-            _raster.shrink(large, self.oversample, pixels)
+        pixels = averaged(pixels, factor)
         return pixels if self.colour else pixels[..., 0]
 
 
@@ -133,8 +132,3 @@ def _sizes(exponent: float, smallest: float, largest: float) -> tuple[np.ndarray
         density = density - density[-1]
     reached = np.cumsum(density)
     return reached / reached[-1], radii
-
-
-def _require(fine: bool, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"leaves({name}={given!r}): allowed is {allowed}")

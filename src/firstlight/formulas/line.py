@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
-from . import Formula, Params, _raster
+from . import Formula, Params
+from ._canvas import averaged, drawn_side, requirement
 from ._compile import kernel
 from ._lines import trace
 from ._random import Draw
 
-LARGEST, MOST_LINES = 8192, 1_000_000
+_require = requirement("line")
+
+MOST_LINES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,10 @@ class Line(Formula):
         Raises:
             InputError: if the size is out of range.
         """
-        _require(8 <= size <= LARGEST, "size", size, f"8 to {LARGEST} pixels")
-        factor = self.oversample or max(1, 128 // size)
-        canvas = size * factor
-        _require(canvas <= LARGEST, "oversample", factor, f"at most {LARGEST // size} at {size} pixels")
+        canvas, factor = drawn_side("line", size, self.oversample)
         picture = np.zeros((canvas, canvas), np.uint8)
         _strew(np.floor(params["ends"] * canvas).astype(np.int64).reshape(-1), canvas, picture.reshape(-1))
-        if factor == 1:
-            return picture
-        smaller = np.empty((size, size, 1), np.uint8)
-        _raster.shrink(picture.reshape(canvas, canvas, 1), factor, smaller)
-        return smaller[..., 0]
+        return averaged(picture, factor)
 
 
 @kernel
@@ -98,8 +93,3 @@ def _strew(ends, size, flat):
     """Draws the segments ``ends [4 * N]``, columns and rows in turn, on a flat canvas, uint8 ``[S * S]``."""
     for i in range(0, len(ends), 4):
         trace(flat, size, size, ends[i], ends[i + 1], ends[i + 2], ends[i + 3], 255)
-
-
-def _require(fine: bool, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"line({name}={given!r}): allowed is {allowed}")

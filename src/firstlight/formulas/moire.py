@@ -9,15 +9,17 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import InputError
-from . import Formula, Params, _raster
+from . import Formula, Params
+from ._canvas import averaged, drawn_side, requirement
 from ._compile import kernel
 from ._math import cos_sin
 from ._random import Draw
 
+_require = requirement("moire")
+
 LINES, RINGS, ZONES = range(3)
 KINDS = {"lines": (LINES,), "rings": (RINGS,), "zones": (ZONES,), "mixed": (LINES, RINGS, ZONES)}
-LARGEST, MOST_LAYERS = 8192, 8
+MOST_LAYERS = 8
 
 
 @dataclass(frozen=True)
@@ -105,18 +107,14 @@ class Moire(Formula):
         Raises:
             InputError: if the size is out of range.
         """
-        _require(8 <= size <= LARGEST, "size", size, f"8 to {LARGEST} pixels")
-        factor = self.oversample or max(1, 128 // size)
-        canvas, channels = size * factor, params["phases"].shape[1]
-        _require(canvas <= LARGEST, "oversample", factor, f"at most {LARGEST // size} at {size} pixels")
+        canvas, factor = drawn_side("moire", size, self.oversample)
+        channels = params["phases"].shape[1]
         pixels = np.empty((canvas, canvas, channels), np.uint8)
         placed = _placed(params).astype(np.float32).reshape(-1)
         for channel in range(channels):
             phases = params["phases"][:, channel].astype(np.float32)
             _superpose(placed, phases, self.combine == "product", self.profile == "square", channel, pixels)
-        if factor > 1:
-            pixels, large = np.empty((size, size, channels), np.uint8), pixels
-            _raster.shrink(large, factor, pixels)
+        pixels = averaged(pixels, factor)
         return pixels if self.colour else pixels[..., 0]
 
 
@@ -176,8 +174,3 @@ def _cosine(turns):
     value = value * s + np.float32(1 / 24)
     value = value * s - np.float32(1 / 2)
     return value * s + np.float32(1)
-
-
-def _require(fine: bool, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"moire({name}={given!r}): allowed is {allowed}")

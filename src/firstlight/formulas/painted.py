@@ -8,14 +8,16 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import InputError
 from . import Formula, Params
 from ._background import empty, noise, plasma
+from ._canvas import requirement
 from ._colour import blur, cover, fill, luma, shade, wheel
 from ._inner import checked, inner
 from ._math import exp
 from ._random import Draw
 from ._scratch import borrowed
+
+_require = requirement("painted")
 
 LEVELS, LOWEST, HIGHEST = 4096, -1.5, 2.5
 """Heights of a texture lie between those, in so many steps of colour."""
@@ -157,8 +159,3 @@ def _blurred(drawn: np.ndarray, draw: Draw) -> np.ndarray:
     between, result = borrowed("between", drawn.size, np.uint32), np.empty_like(drawn)
     blur(drawn.reshape(-1), len(drawn), drawn.size // len(drawn) ** 2, side, between, result.reshape(-1))
     return result
-
-
-def _require(fine: bool, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"painted({name}={given!r}): allowed is {allowed}")

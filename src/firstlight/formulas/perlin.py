@@ -13,8 +13,11 @@ import numpy as np
 
 from ..errors import InputError
 from . import Formula, Kind, Params
+from ._canvas import requirement
 from ._noise import plane_directions, plane_noise, space_directions, space_noise
 from ._random import Draw
+
+_require = requirement("perlin")
 
 FULL_PLANE, FULL_SPACE = 127.5 * math.sqrt(2), 127.5 * 2 / math.sqrt(3)
 """Grey values that a noise of 1 stands for at contrast 1: unit gradients reach at most sqrt(1/2) and sqrt(3/4)."""
@@ -132,8 +135,3 @@ class Perlin(Formula):
         whole = self.contrast * (FULL_SPACE if self.frames else FULL_PLANE) / math.sqrt(total)
         shown = min((n // f).bit_length() for f, n in zip(frequency, lengths))
         return np.array([whole * part for part in parts[:shown]])
-
-
-def _require(fine: bool, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"perlin({name}={given!r}): allowed is {allowed}")

@@ -10,13 +10,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..errors import InputError
 from . import Formula, Kind, Params
 from ._affine3d import spacious_system
+from ._canvas import requirement
 from ._chaos3d import MOST_MAPS, MOST_POINTS, centre, cloud_of, fit, gather
 from ._classes import known
 from ._math import cos_sin
 from ._random import Draw
+
+_require = requirement("points")
 
 TRIES = 100
 """Places tried for an object before a scene is called full."""
@@ -192,8 +194,3 @@ def _furnish(objects: int, side: float, draw: Draw) -> np.ndarray:
 def _shuffled(seed: int, classes: int) -> np.ndarray:
     """The classes in one random order for all members of a data set."""
     return np.argsort(Draw(seed, -1).bits(classes), kind="stable")
-
-
-def _require(fine: bool, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"points({name}={given!r}): allowed is {allowed}")

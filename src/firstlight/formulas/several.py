@@ -10,10 +10,13 @@ import numpy as np
 from ..errors import InputError
 from . import Formula, Params, picture
 from ._background import empty, paste, surround
+from ._canvas import requirement
 from ._classes import known
 from ._inner import checked, inner
 from ._random import Draw
 from ._scratch import borrowed
+
+_require = requirement("several")
 
 LEAST_SIDE = 8
 """Pixels; no family draws smaller."""
@@ -155,8 +158,3 @@ _BLACK = np.zeros(3, np.uint8)
 
 def _rising(pair: tuple, low: float, high: float) -> bool:
     return len(pair) == 2 and low <= pair[0] <= pair[1] <= high
-
-
-def _require(fine: bool, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"several({name}={given!r}): allowed is {allowed}")

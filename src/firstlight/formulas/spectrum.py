@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import Formula, Params
+from ._canvas import requirement
 from ._compile import kernel
 from ._fourier import inverse_amplitudes, roots, shape_spectrum
 from ._histogram import match
@@ -17,6 +18,8 @@ from ._math import cos_sin, log
 from ._palette import BINS, palette
 from ._random import Draw
 from ._wavelet import ORIENTATIONS, densities, impose
+
+_require = requirement("spectrum")
 
 MODELS = ("spectrum", "wavelet", "spectrum_colour", "spectrum_colour_wavelet")
 MOST_SCALES = 7
@@ -190,8 +193,3 @@ def _mixed(planes, axes, mean, row, i, c):
     for k in range(len(mean)):
         value += axes[c, k] * planes[k, row, i]
     return value
-
-
-def _require(fine: bool, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"spectrum({name}={given!r}): allowed is {allowed}")
