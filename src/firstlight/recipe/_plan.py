@@ -1,6 +1,7 @@
 """How many steps the budget of a comparison allows on this machine: measured, then written down."""
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,12 @@ if TYPE_CHECKING:
     from ..data import Pictures, Split
     from ..methods.classify import Classify
     from ..views.batches import Batches
+    from .ablate import Ablate
     from .compare import Compare
 
 RESERVE = 0.2  # of the budget: reading, drawing the first pictures, kernel SVM, predicting, the report
 FIRST = 0.6  # of the rest, at most, for fine-tuning, without which pre-training is worth nothing
+LITTLE = 0.25  # the same where it is pre-trainings that are compared
 PASSES = 30  # over the labelled pictures, at most: beyond that fine-tuning on so few only repeats itself
 STEPS = 12  # of timing
 BRISK = 4e-3  # learning rate at a batch of 256: convolutional models learn formulas faster so; others keep the method's
@@ -24,19 +27,38 @@ LEAST = 60  # steps, whatever the budget: below that a network has learnt nothin
 
 
 def make(
-    recipe: "Compare", split: "Split", labelled: "list[Split]", *, size: int, device: str
+    recipe: "Compare | Ablate",
+    split: "Split",
+    labelled: "list[Split]",
+    *,
+    size: int,
+    device: str,
+    fits: int,
+    pretrainings: int,
+    first: float = FIRST,
+    drawing: Callable[[], float] = lambda: 0.0,
 ) -> Events[dict[str, Any]]:
     """Works out the steps of pre-training and fine-tuning, and says so.
 
     Fine-tuning is served first, up to ``PASSES`` over the labelled pictures (or 200 steps); the rest of the budget
     is shared by the pre-trainings.
+
+    Args:
+        recipe: what the user set.
+        split: all training pictures, and the test pictures.
+        labelled: what each draw may see the labels of.
+        size: the side of the pictures in pixels.
+        device: where to train.
+        fits: how many networks are fine-tuned.
+        pretrainings: how many are pre-trained.
+        first: the share of the budget that fine-tuning may take at most.
+        drawing: measures the seconds that a batch of pre-training needs more than one of the user's pictures.
     """
-    networks = [contender for contender in recipe.contenders if contender != "svm"]
     pictures = min(len(draw.train) for draw in labelled)
     plan: dict[str, Any] = {"device": device, "size": size, "finetune_batch": min(recipe.finetune_batch, pictures)}
     plan |= {"precision": "fp32", "finetune_steps": 0, "pretrain_steps": 0, "pretrain_lr": None}
-    if networks:
-        plan |= yield from _steps(recipe, split.train, pictures, networks, plan)
+    if fits:
+        plan |= yield from _steps(recipe, split.train, pictures, fits, pretrainings, first, drawing, plan)
     plan |= {"train": len(split.train), "labelled": pictures, "test": len(split.test)}
     used = "all labelled" if pictures == len(split.train) else f"{pictures:,} labelled in each draw"
     yield Note(
@@ -50,22 +72,28 @@ def make(
 
 
 def _steps(
-    recipe: "Compare", train: "Pictures", labelled: int, networks: list[str], plan: dict[str, Any]
+    recipe: "Compare | Ablate",
+    train: "Pictures",
+    labelled: int,
+    fits: int,
+    pretrainings: int,
+    first: float,
+    drawing: Callable[[], float],
+    plan: dict[str, Any],
 ) -> Events[dict[str, Any]]:
     """Steps, precision and the learning rate of pre-training, for the budget that is left after timing."""
     timed = _Timed(recipe, train, plan["size"], plan["device"])
     precision, batch = timed.precision(plan["finetune_batch"]), plan["finetune_batch"]
-    fits, pretrainings = recipe.seeds * len(networks), len([name for name in networks if name != "scratch"])
     finetune, pretrain = recipe.finetune_steps, (recipe.pretrain_steps if pretrainings else 0)
     left = recipe.budget * 60 * (1 - RESERVE)
     if finetune is None or pretrain is None:
         each = timed.seconds_per_step(batch, precision) * fits
         left -= timed.spent()
         most = max(200, PASSES * labelled // batch)
-        finetune = finetune or max(LEAST, int(min(most, left * (FIRST if pretrainings else 1) / each)))
+        finetune = finetune or max(LEAST, int(min(most, left * (first if pretrainings else 1) / each)))
         left -= each * finetune
     if pretrain is None:
-        each = timed.seconds_per_step(recipe.pretrain_batch, precision) * DRAWING * pretrainings
+        each = (timed.seconds_per_step(recipe.pretrain_batch, precision) * DRAWING + drawing()) * pretrainings
         pretrain = max(LEAST, int(left / each))
         left -= each * pretrain
     if left < -1:
@@ -80,7 +108,7 @@ def _steps(
 class _Timed:
     """Trains a network like the contenders' for a few steps on the user's own pictures, to see how long one takes."""
 
-    def __init__(self, recipe: "Compare", pictures: "Pictures", size: int, device: str):
+    def __init__(self, recipe: "Compare | Ablate", pictures: "Pictures", size: int, device: str):
         self.recipe, self.pictures, self.size, self.device = recipe, pictures, size, device
         self.begun = time.monotonic()
 
