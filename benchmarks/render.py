@@ -22,12 +22,12 @@ from typing import Any
 
 import numba
 import numpy as np
-from plain.fractal import plain_picture, plain_walk
 
 from firstlight.data.formula import FormulaPictures
 from firstlight.formulas import Draw, Formula, picture
 from firstlight.formulas.fractal import Fractal
 from firstlight.formulas.fractal3d import Fractal3d
+from plain.fractal import plain_picture, plain_walk
 
 SIZE, POINTS, PAD, CATEGORIES, REPEATS = 256, 100_000, 6, 40, 10
 GOALS = {"patch": 15.0, "point": 25.0, "search": 5.0, "two threads": 1.9}

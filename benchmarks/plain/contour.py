@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 
 import numpy as np
+from numba import njit
 from PIL import Image, ImageDraw
 
 from firstlight.formulas import Draw, picture
@@ -21,11 +22,17 @@ FORMULA = Contour(form="code")
 KNOWN = [FORMULA.category(Draw(0, category)) for category in range(CLASSES)]
 
 
+@njit
+def pnoise1(position):
+    return noise1(np.float32(position))
+
+
 def ours() -> Callable[[int], object]:
     return lambda i: picture(FORMULA, i % CLASSES, i, size=SIZE, params=KNOWN[i % CLASSES])
 
 
 def plain() -> Callable[[int], object]:
+    pnoise1(0.0)  # compiled before it is timed
     return lambda i: loop(KNOWN[i % CLASSES], random.Random(i))
 
 
@@ -40,8 +47,8 @@ def loop(params: dict[str, np.ndarray], source: random.Random) -> Image.Image:
     ys = [math.sin(angle * k) * radius * oval_y for k in range(count)]
     for _ in range(params["lines"].item()):
         grey = source.randint(0, 255)
-        across = [noise1(np.float32(source.uniform(0, 10_000))) * noise * 2 - noise for _ in range(count)]
-        down = [noise1(np.float32(source.uniform(0, 10_000))) * noise * 2 - noise for _ in range(count)]
+        across = [pnoise1(source.uniform(0, 10_000)) * noise * 2 - noise for _ in range(count)]
+        down = [pnoise1(source.uniform(0, 10_000)) * noise * 2 - noise for _ in range(count)]
         for k in range(count):
             xs[k] -= math.cos(angle * k) * (across[k] - line_width)
             ys[k] -= math.sin(angle * k) * (down[k] - line_width)

@@ -4,15 +4,19 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
 from ..events import Events, Progress
-from ..formulas import Draw, Formula, Params, picture
+from ..formulas import Draw, Formula, Params, annotated, picture
 from . import Pictures
 from . import codebook as codebooks
 from .held import threads_here
+
+if TYPE_CHECKING:
+    import torch
 
 
 class FormulaPictures(Pictures):
@@ -27,11 +31,12 @@ class FormulaPictures(Pictures):
         size: the side in pixels.
         seed: another seed is another data set.
         threads: how many draw at once; if None, one for every core that this process may use.
-        codebook: the classes, where they are known: their parameters, or a path that :func:`codebook.load` or
-            :func:`codebook.read_csv` understands.
+        codebook: the classes, where they are known: their parameters, or a path that :func:`codebook.read`
+            understands.
 
     Raises:
-        InputError: if a number is out of range or the codebook is too small.
+        InputError: if a number is out of range, or the codebook is too small or another family's.
+        CorruptError: if the codebook is damaged.
     """
 
     kind = "formula picture"
@@ -61,7 +66,7 @@ class FormulaPictures(Pictures):
         self.threads = threads or threads_here()
         self._known: list[Params | None] = [None] * categories
         if codebook is not None:
-            self._known = list(_entries(codebook, categories))
+            self._known = list(_entries(codebook, categories, formula))
         digits = max(4, len(str(categories - 1)))
         self.classes = tuple(f"{category:0{digits}d}" for category in range(categories))
         self.labels = np.arange(categories, dtype=np.int64).repeat(instances)
@@ -90,11 +95,33 @@ class FormulaPictures(Pictures):
         Raises:
             InputError: if a number is not in the set, or the formula cannot draw with its settings.
         """
-        wanted = np.asarray(numbers, dtype=np.int64).reshape(-1).tolist()
-        for number in wanted:
-            if not 0 <= number < len(self):
-                raise InputError(f"there is no picture {number}: the set has {len(self):,}, numbered from 0")
-        return self._shared(self._draw, wanted)
+        return self._shared(self._draw, self._checked(numbers))
+
+    def annotated(self, numbers: np.ndarray) -> list[Params]:
+        """Draws the members ``numbers`` with everything that is known about them, as ``Formula.annotated`` says.
+
+        Raises:
+            InputError: as :meth:`read`.
+        """
+        return self._shared(self._draw_annotated, self._checked(numbers))
+
+    def tensor(self, numbers: np.ndarray, device: "str | torch.device") -> "torch.Tensor":
+        """Draws the pictures ``numbers`` on a device: what :meth:`read` gives, stacked, as ``data.device`` says.
+
+        Raises:
+            InputError: as :meth:`read`, or if ``data.device.refusal`` has something against this formula.
+        """
+        from .device import render_batch
+
+        wanted = [divmod(number, self.instances) for number in self._checked(numbers)]
+        missing = sorted({category for category, _ in wanted if self._known[category] is None})
+        self._shared(self.params, missing)
+        params, keys = [], []
+        for category, instance in wanted:
+            draw = Draw(self.seed, category, instance)
+            params.append(self.formula.instance(self.params(category), draw))
+            keys.append(draw.split(1).key)
+        return render_batch(self.formula, params, self.size, keys, device)
 
     def name(self, number: int) -> str:
         category, instance = divmod(int(number), self.instances)
@@ -115,6 +142,18 @@ class FormulaPictures(Pictures):
         params = self.params(category)
         return picture(self.formula, category, instance, size=self.size, seed=self.seed, params=params)
 
+    def _draw_annotated(self, number: int) -> Params:
+        category, instance = divmod(number, self.instances)
+        params = self.params(category)
+        return annotated(self.formula, category, instance, size=self.size, seed=self.seed, params=params)
+
+    def _checked(self, numbers: np.ndarray) -> list[int]:
+        wanted = np.asarray(numbers, dtype=np.int64).reshape(-1).tolist()
+        for number in wanted:
+            if not 0 <= number < len(self):
+                raise InputError(f"there is no picture {number}: the set has {len(self):,}, numbered from 0")
+        return wanted
+
     def _shared(self, work, items: list[int]) -> list:
         """Spreads work over the threads, each taking the next item; the order of the results is that of the items."""
         threads = min(self.threads, len(items) // 2)
@@ -133,10 +172,11 @@ class FormulaPictures(Pictures):
         return results
 
 
-def _entries(given: str | Path | Sequence[Params], categories: int) -> Sequence[Params]:
+def _entries(given: str | Path | Sequence[Params], categories: int, formula: Formula) -> Sequence[Params]:
+    where = "the codebook"
     if isinstance(given, (str, Path)):
-        path = Path(given)
-        given = codebooks.load(path) if path.suffix == ".safetensors" else codebooks.read_csv(path)
+        where, given = f"codebook {str(given)!r}", codebooks.read(given)
     if len(given) < categories:
-        raise InputError(f"categories={categories}: the codebook holds {len(given)}")
+        raise InputError(f"categories={categories}: {where} holds {len(given)}")
+    codebooks.check_fits(formula, given[:categories], where)
     return given[:categories]

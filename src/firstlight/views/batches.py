@@ -9,12 +9,16 @@ import queue
 import threading
 import weakref
 from collections.abc import Generator, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .. import ranks
 from ..data import Pictures
+from ..data.device import refusal
+from ..data.formula import FormulaPictures
 from ..data.order import keys, samples
 from ..errors import InputError
 from . import Batch, View
@@ -41,9 +45,15 @@ class Batches:
         std: of the normalisation.
         multiple: every view's side is a multiple of this, such as the encoder's patch.
         parts: micro-batches per optimiser step and rank (gradient accumulation).
+        draw: where the pictures of a formula are drawn: by the ``cpu``, on the ``device``, or ``auto``, on the device
+            if it is a CUDA one and the formula has a twin there.
+
+    Attributes:
+        drawn: where they are drawn and why, in words; empty where that goes without saying.
 
     Raises:
-        InputError: if a setting is out of its range, there are no pictures, or ``batch`` cannot be divided evenly.
+        InputError: if a setting is out of its range, there are no pictures, ``batch`` cannot be divided evenly, or
+            ``draw`` asks for the device and these pictures cannot be drawn there.
     """
 
     def __init__(
@@ -60,6 +70,7 @@ class Batches:
         std: float | Sequence[float] = 0.5,
         multiple: int = 1,
         parts: int = 1,
+        draw: Literal["auto", "cpu", "device"] = "auto",
     ):
         if not len(pictures):
             raise InputError("there are no pictures to learn from; expected at least one")
@@ -69,8 +80,9 @@ class Batches:
             if number < 1:
                 raise InputError(f"{name}={number}: expected 1 or more")
         self.pictures, self.views, self.size, self.batch, self.seed = pictures, views, size, batch, seed
-        self.channels, self.device, self.mean, self.std = channels, torch.device(device), mean, std
+        self.channels, self.device, self.mean, self.std = channels, _numbered(torch.device(device)), mean, std
         self.multiple, self.parts = multiple, parts
+        self._on_device, self.drawn = _where_drawn(pictures, self.device, draw)
         _ = self.part_size
 
     @property
@@ -97,7 +109,7 @@ class Batches:
         start = step * self.batch + (ranks.rank() * self.parts + part) * count
         epoch, index = samples(len(self.pictures), start, count, self.seed)
         key = torch.from_numpy(keys(self.seed, epoch, index))
-        pixels = pack(self.pictures.read(index), self.device)
+        pixels = self._pixels(index)
 
         made = []
         for view in self.views:
@@ -132,10 +144,40 @@ class Batches:
         """How often each picture has been seen on average before optimiser step ``step``."""
         return step * self.batch / len(self.pictures)
 
+    def _pixels(self, index: np.ndarray) -> Tensor | list[Tensor]:
+        if self._on_device and isinstance(self.pictures, FormulaPictures):
+            return self.pictures.tensor(index, self.device)
+        return pack(self.pictures.read(index), self.device)
+
 
 def side_of(view: View, size: int, multiple: int = 1) -> int:
     """A view's side in pixels: its fraction of ``size``, rounded to a multiple of ``multiple`` above 0."""
     return max(multiple, round(view.size * size / multiple) * multiple)
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """The current CUDA device by its number: each thread has a current device of its own, and begins with 0."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def _where_drawn(pictures: Pictures, device: torch.device, draw: str) -> tuple[bool, str]:
+    """Whether pictures are drawn on the device, and a sentence about it."""
+    if draw not in ("auto", "cpu", "device"):
+        raise InputError(f"draw={draw!r}: expected 'auto', 'cpu' or 'device'")
+    if not isinstance(pictures, FormulaPictures):
+        if draw == "device":
+            raise InputError("draw='device': these pictures are read, not drawn from a formula; expected 'auto'")
+        return False, ""
+    if draw == "cpu" or (draw == "auto" and device.type != "cuda"):
+        return False, ""
+    reason = refusal(pictures.formula)
+    if device.type not in ("cuda", "cpu"):
+        reason = f"{device.type} has no double precision; allowed is cuda or cpu"
+    if reason and draw == "device":
+        raise InputError(f"draw='device': {reason}")
+    return not reason, f"pictures are drawn by the CPU: {reason}" if reason else f"pictures are drawn on {device}"
 
 
 def _prepare(batches: Batches, step: int, ready: queue.Queue, closed: threading.Event) -> None:
