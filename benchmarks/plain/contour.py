@@ -45,15 +45,20 @@ def loop(params: dict[str, np.ndarray], source: random.Random) -> Image.Image:
     angle = 2 * math.pi / count
     xs = [math.cos(angle * k) * radius * oval_x for k in range(count)]
     ys = [math.sin(angle * k) * radius * oval_y for k in range(count)]
+    xs.append(xs[0])
+    ys.append(ys[0])
     for _ in range(params["lines"].item()):
         grey = source.randint(0, 255)
-        across = [pnoise1(source.uniform(0, 10_000)) * noise * 2 - noise for _ in range(count)]
-        down = [pnoise1(source.uniform(0, 10_000)) * noise * 2 - noise for _ in range(count)]
+        across, down = [], []
+        for values in (across, down):
+            for k in range(count):
+                values.append(source.uniform(0, 10_000))
+                values[k] = pnoise1(values[k]) * noise * 2 - noise
         for k in range(count):
             xs[k] -= math.cos(angle * k) * (across[k] - line_width)
             ys[k] -= math.sin(angle * k) * (down[k] - line_width)
+        xs[count], ys[count] = xs[0], ys[0]
         for k in range(count):
-            after = (k + 1) % count
-            line = (xs[k] + column, ys[k] + row, xs[after] + column, ys[after] + row)
+            line = (xs[k] + column, ys[k] + row, xs[k + 1] + column, ys[k + 1] + row)
             draw.line(line, fill=(grey, grey, grey), width=1)
     return image

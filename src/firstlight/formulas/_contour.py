@@ -24,7 +24,8 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import InputError
-from . import Formula, Params, _raster
+from . import Formula, Params
+from ._canvas import LARGEST, requirement
 from ._compile import kernel
 from ._lines import path, polygon, polyline
 from ._math import cos_sin
@@ -35,9 +36,6 @@ CANVAS = 512
 
 MOST_LINES, MOST_VERTICES, MOST_LENGTH = 1_000, 10_000, 10_000
 """The largest figures that are drawn: 10 million vertices, radii and movements up to 10,000 pixels."""
-
-MOST_SIZE = 8192
-"""The largest side, in pixels."""
 
 BEYOND = np.float32(1 << 19)
 """Coordinates are cut off at this distance, far outside of any picture."""
@@ -54,14 +52,11 @@ _LIMITS = {
     "line_width": (0, 100),
     "spread": (0, MOST_LENGTH),
     "background": (0, 255),
-    "oversample": (1, MOST_SIZE // 8),
+    "oversample": (1, LARGEST // 8),
 }
 
 AHEAD = 1024
-"""Noise values worked out at once, in vector instructions; they stay in the first-level cache."""
-
-LANES = 64
-"""How many numbers a compiled loop takes in a turn. Of what is left over, it takes one by one."""
+"""Noise values worked out at once, in vector instructions; few enough to stay in the first-level cache."""
 
 OWN = -1
 """Asks for the grey value that each contour draws for itself."""
@@ -81,20 +76,16 @@ def check(formula: Formula, family: str) -> None:
     Raises:
         InputError: naming what was given and what is allowed.
     """
+    require = requirement(family)
     for name, (low, high) in _RANGES.items():
         given = getattr(formula, name, None)
         if given is not None:
             object.__setattr__(formula, name, tuple(given))  # a recipe read from JSON brings lists
             fine = len(given) == 2 and low <= given[0] <= given[1] <= high
-            require(fine, family, name, given, f"(least, most) within {low:,} to {high:,}")
+            require(fine, name, given, f"(least, most) within {low:,} to {high:,}")
     for name, (low, high) in _LIMITS.items():
         given = getattr(formula, name, None)
-        require(given is None or low <= given <= high, family, name, given, f"{low:,} to {high:,}")
-
-
-def require(fine: bool, family: str, name: str, given: object, allowed: str) -> None:
-    if not fine:
-        raise InputError(f"{family}({name}={given!r}): allowed is {allowed}")
+        require(given is None or low <= given <= high, name, given, f"{low:,} to {high:,}")
 
 
 def whole(unit: float, bounds: tuple[int, int]) -> int:
@@ -120,29 +111,6 @@ def centre(units: list[float], spread: int) -> Params:
     """Where it all is, from two units: up to ``spread / 2`` from the middle, in half pixels."""
     row, column = ((CANVAS + whole(unit, (-spread, spread))) / 2 for unit in units[:2])
     return {"row": np.array(row), "column": np.array(column)}
-
-
-def drawn_side(family: str, size: int, oversample: int | None) -> tuple[int, int]:
-    """The side that is drawn for a picture, and by how much it is then averaged down.
-
-    Raises:
-        InputError: if the size is out of range.
-    """
-    require(8 <= size <= MOST_SIZE, family, "size", size, f"8 to {MOST_SIZE} pixels")
-    factor = oversample or max(1, 128 // size)
-    fine = size * factor <= MOST_SIZE
-    require(fine, family, "oversample", factor, f"at most {MOST_SIZE // size} at {size} pixels")
-    return size * factor, factor
-
-
-def averaged(pixels: np.ndarray, factor: int) -> np.ndarray:
-    """Averages squares of ``factor`` pixels of uint8 ``[S * factor, S * factor]``."""
-    if factor == 1:
-        return pixels
-    side = len(pixels) // factor
-    smaller = np.empty((side, side), np.uint8)
-    _raster.shrink(pixels.reshape(*pixels.shape, 1), factor, smaller.reshape(side, side, 1))
-    return smaller
 
 
 def figure(family: str, params: Params, amplitude: float, scale: float) -> tuple:
@@ -195,12 +163,11 @@ def outlines(key, lines, circle, first_wave, second_wave, numbers, removed, ligh
         pixels: uint8 ``[H, W]``, contiguous, drawn on.
     """
     flat, height, width, count = pixels.reshape(-1), pixels.shape[0], pixels.shape[1], len(circle) // 2
-    places, directions, growths, noise = _begun(lines, circle, first_wave, second_wave, numbers)
-    spots, left = np.empty((2, len(growths)), np.int32), np.empty(count, np.int32)
-    columns, rows = spots[0, :count], spots[1, :count]
+    state = _begun(lines, circle, first_wave, second_wave, numbers)
+    columns, rows, left = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
     for line in range(lines):
         grey, k = _first_word(key, line, count)
-        _grow(key, line, count, numbers, places, directions, growths, noise, spots)
+        _grow(key, line, circle, numbers, state, columns, rows)
         grey = grey if light < 0 else light
         path(flat, width, height, columns, rows, (k + removed) % count, count - removed, grey, left)
 
@@ -209,73 +176,65 @@ def outlines(key, lines, circle, first_wave, second_wave, numbers, removed, ligh
 def areas(key, lines, circle, first_wave, second_wave, numbers, pixels):
     """Fills the contours of one figure, the outermost first, each with its own grey value."""
     count = len(circle) // 2
-    places, directions, growths, noise = _begun(lines, circle, first_wave, second_wave, numbers)
-    spots = np.empty((lines, 2, len(growths)), np.int32)
+    state = _begun(lines, circle, first_wave, second_wave, numbers)
+    columns, rows = np.empty((lines, count), np.int32), np.empty((lines, count), np.int32)
     for line in range(lines):
-        _grow(key, line, count, numbers, places, directions, growths, noise, spots[line])
+        _grow(key, line, circle, numbers, state, columns[line], rows[line])
     for line in range(lines - 1, -1, -1):
         grey, _ = _first_word(key, line, count)
-        polygon(pixels, spots[line, 0, :count], spots[line, 1, :count], grey)
-        polyline(pixels, spots[line, 0, :count], spots[line, 1, :count], True, grey)
+        polygon(pixels, columns[line], rows[line], grey)
+        polyline(pixels, columns[line], rows[line], True, grey)
 
 
 @kernel
 def extent(key, lines, circle, first_wave, second_wave, numbers, hollow, light, pixels):
     """Fills what one figure covers: its outermost contour, ``hollow`` without what its innermost one encloses."""
     count = len(circle) // 2
-    places, directions, growths, noise = _begun(lines, circle, first_wave, second_wave, numbers)
-    inner, outer = np.empty((2, len(growths)), np.int32), np.empty((2, len(growths)), np.int32)
+    state = _begun(lines, circle, first_wave, second_wave, numbers)
+    columns, rows = np.empty((2, count), np.int32), np.empty((2, count), np.int32)
     for line in range(lines):
-        _grow(key, line, count, numbers, places, directions, growths, noise, outer)
-        if line == 0:
-            inner[:] = outer
-    polygon(pixels, outer[0, :count], outer[1, :count], light)
+        _grow(key, line, circle, numbers, state, columns[min(line, 1)], rows[min(line, 1)])
+    last = min(lines - 1, 1)
+    polygon(pixels, columns[last], rows[last], light)
     if hollow:
-        polygon(pixels, inner[0, :count], inner[1, :count], 0)
-        polyline(pixels, inner[0, :count], inner[1, :count], True, light)
-    polyline(pixels, outer[0, :count], outer[1, :count], True, light)
+        polygon(pixels, columns[0], rows[0], 0)
+        polyline(pixels, columns[0], rows[0], True, light)
+    polyline(pixels, columns[last], rows[last], True, light)
 
 
 @kernel
 def _begun(lines, circle, first_wave, second_wave, numbers):
-    """What the contours of a figure share and hand on, float32.
+    """What a figure's contours share and hand on, float32.
 
     Returns:
-        The vertices on the ellipse, ``[2, n]``, across and down from the centre; the directions that they move in,
-        ``[2, n]``; their growths ``[n]``; and room for the noise of the next contours, ``[2, lines * (n + 1)]``. All
-        with padding.
+        The vertices on the ellipse, ``[n]`` across and ``[n]`` down from the centre; their growths ``[n]``; and room
+        for the noise of the next contours, across and down, ``n + 1`` a contour.
     """
     count, half = len(circle) // 2, np.float32(0.5)
-    places, directions = np.zeros((2, _padded(count)), np.float32), np.zeros((2, _padded(count)), np.float32)
-    growths = np.zeros(_padded(count), np.float32)
+    xs, ys, growths = np.empty(count, np.float32), np.empty(count, np.float32), np.empty(count, np.float32)
+    reach_x, reach_y, growth, scale = numbers[2], numbers[3], numbers[4], numbers[5]
     first = second = 0
     for k in range(count):
-        for axis in range(2):
-            directions[axis, k] = circle[axis * count + k]
-            places[axis, k] = directions[axis, k] * numbers[2 + axis]
-        growths[k] = numbers[4] + numbers[5] * (half * circle[count + first] + half * circle[count + second])
+        xs[k], ys[k] = circle[k] * reach_x, circle[count + k] * reach_y
+        growths[k] = growth + scale * (half * circle[count + first] + half * circle[count + second])
         first, second = first + first_wave, second + second_wave  # times k, and less whole turns
         first, second = first if first < count else first - count, second if second < count else second - count
-    ahead = min(max(AHEAD // (count + 1), 1), lines) * (count + 1)
-    return places, directions, growths, np.zeros((2, _padded(ahead) + LANES), np.float32)
+    room = min(max(AHEAD // (count + 1), 1), lines) * (count + 1)
+    return xs, ys, growths, np.empty(room, np.float32), np.empty(room, np.float32)
 
 
 @kernel
-def _padded(count):
-    """As many numbers as whole turns of a vector loop take."""
-    return (count + LANES - 1) // LANES * LANES
-
-
-@kernel
-def _grow(key, line, count, numbers, places, directions, growths, noise, spots):
-    """Moves the vertices on to their next contour, and finds their pixels ``spots [2, n]``."""
-    held = (noise.shape[1] - LANES) // (count + 1)
+def _grow(key, line, circle, numbers, state, columns, rows):
+    """Moves the vertices on to their next contour, and finds their pixels."""
+    xs, ys, growths, across, down = state
+    count = len(growths)
+    held = len(across) // (count + 1)
     if line % held == 0:
-        _draw_noise(key, line * (count + 1) + 1, noise[0], noise[1])
+        _draw_noise(key, line * (count + 1) + 1, across, down)
     start = line % held * (count + 1) + 1
-    for axis in range(2):
-        own = noise[axis, start : start + len(growths)]
-        _move(places[axis], growths, directions[axis], own, numbers[axis], numbers[6], spots[axis])
+    amplitude = numbers[6]
+    _move(xs, growths, circle[:count], across[start : start + count], numbers[0], amplitude, columns)
+    _move(ys, growths, circle[count:], down[start : start + count], numbers[1], amplitude, rows)
 
 
 @kernel

@@ -10,21 +10,21 @@ from typing import Literal
 import numpy as np
 
 from . import Formula, Params
+from ._canvas import averaged, drawn_side, requirement
 from ._contour import (
     CANVAS,
     OWN,
-    averaged,
     between,
     centre,
     check,
-    drawn_side,
     ellipse,
     figure,
     outlines,
-    require,
     whole,
 )
 from ._random import Draw
+
+_require = requirement("atom")
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class Atom(Formula):
 
     def __post_init__(self):
         check(self, "atom")
-        require(self.defaults in _DEFAULTS, "atom", "defaults", self.defaults, f"one of {', '.join(_DEFAULTS)}")
+        _require(self.defaults in _DEFAULTS, "defaults", self.defaults, f"one of {', '.join(_DEFAULTS)}")
         differ = self.waves[0] < self.waves[1] or self.waves == (0, 0)
-        require(differ, "atom", "waves", self.waves, "(0, 0), or two frequencies, since the waves are to differ")
+        _require(differ, "waves", self.waves, "(0, 0), or two frequencies, since the waves are to differ")
 
     def category(self, draw: Draw) -> Params:
         """Draws the numbers that make a class, scalars but for ``waves [2]``, and where member 0 has its centre."""

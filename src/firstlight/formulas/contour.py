@@ -12,22 +12,22 @@ from typing import Literal
 import numpy as np
 
 from . import Formula, Params
+from ._canvas import averaged, drawn_side, requirement
 from ._contour import (
     CANVAS,
     OWN,
     areas,
-    averaged,
     between,
     centre,
     check,
-    drawn_side,
     ellipse,
     figure,
     outlines,
-    require,
     whole,
 )
 from ._random import Draw
+
+_require = requirement("contour")
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Contour(Formula):
 
     def __post_init__(self):
         check(self, "contour")
-        require(self.form in _FORMS, "contour", "form", self.form, f"one of {', '.join(_FORMS)}")
-        require(0 <= self.removed < 1, "contour", "removed", self.removed, "0 to below 1")
-        require(not (self.filled and self.removed), "contour", "removed", self.removed, "0 where filled=True")
+        _require(self.form in _FORMS, "form", self.form, f"one of {', '.join(_FORMS)}")
+        _require(0 <= self.removed < 1, "removed", self.removed, "0 to below 1")
+        _require(not (self.filled and self.removed), "removed", self.removed, "0 where filled=True")
 
     def category(self, draw: Draw) -> Params:
         """Draws the numbers that make a class, each a scalar, and where member 0 has its centre."""

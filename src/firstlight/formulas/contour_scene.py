@@ -10,10 +10,13 @@ from typing import Literal
 import numpy as np
 
 from . import Formula, Params
+from ._canvas import averaged, drawn_side, requirement
 from ._classes import known
-from ._contour import CANVAS, OWN, averaged, centre, check, drawn_side, extent, figure, outlines, require
+from ._contour import CANVAS, OWN, centre, check, extent, figure, outlines
 from ._random import Draw
 from .contour import Contour
+
+_require = requirement("contour_scene")
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,11 @@ class ContourScene(Formula):
 
     def __post_init__(self):
         check(self, "contour_scene")
-        require(self.mask in _MASKS, "contour_scene", "mask", self.mask, f"one of {', '.join(_MASKS)}")
+        _require(self.mask in _MASKS, "mask", self.mask, f"one of {', '.join(_MASKS)}")
         ring = self.mask == "ring" or not self.blank_holes
-        require(ring, "contour_scene", "mask", self.mask, "'ring' where blank_holes=True")
-        require(1 <= self.classes <= 254, "contour_scene", "classes", self.classes, "1 to 254")
-        require(1 <= self.figures <= 10_000, "contour_scene", "figures", self.figures, "1 to 10,000")
+        _require(ring, "mask", self.mask, "'ring' where blank_holes=True")
+        _require(1 <= self.classes <= 254, "classes", self.classes, "1 to 254")
+        _require(1 <= self.figures <= 10_000, "figures", self.figures, "1 to 10,000")
 
     @property
     def categories(self) -> int:
@@ -146,7 +149,7 @@ class ContourScene(Formula):
 
     def _require_class(self, number: int) -> None:
         allowed = f"more than {number}: there is no category {number} among {self.classes}"
-        require(number < self.classes, "contour_scene", "classes", self.classes, allowed)
+        _require(number < self.classes, "classes", self.classes, allowed)
 
 
 _MASKS = ("lines", "ring", "filled")

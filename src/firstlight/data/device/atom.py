@@ -6,7 +6,8 @@ from functools import partial
 from torch import Tensor
 
 from ...formulas import Params
-from ...formulas._contour import CANVAS, drawn_side, figure
+from ...formulas._canvas import drawn_side
+from ...formulas._contour import CANVAS, figure
 from ...formulas.atom import Atom
 from . import Drawing, Weighing, _contour, _raster
 
