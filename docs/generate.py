@@ -55,10 +55,54 @@ def compare() -> str:
     return "\n".join(lines + said)
 
 
+def recipes() -> str:
+    """Every published recipe: what is drawn, how much of it, and the training."""
+    from firstlight import recipes as published
+    from firstlight import spec
+    from firstlight.formulas import Formula
+
+    lines = ["| name | what | drawn | classes x pictures | training |", "| --- | --- | --- | --- | --- |"]
+    for name in spec.names("recipes"):
+        recipe = published.find(name)
+        drawn = recipe.settings().get("data") or recipe.settings()["formula"]
+        side = f", {recipe.settings().get('draw_size') or recipe.settings()['size']} px"
+        side *= spec.build("formulas", drawn, Formula).kind != "cloud"
+        training = "the set only"
+        if recipe.command() == "pretrain":
+            training = f"{recipe.model}, {recipe.steps:,} steps of {recipe.batch:,}"
+        what = spec.summary("recipes", name).partition(": ")[2] or spec.summary("recipes", name)
+        lines.append(
+            f"| `{name}` | {what} | `{drawn}`{side} | {recipe.categories:,} x {recipe.instances:,} | {training} |"
+        )
+    return "\n".join(lines)
+
+
+def ablations() -> str:
+    """Every stored ablation: its table, what it says, and how it was run."""
+    said = []
+    for path in sorted((RESULTS / "ablate").glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        table, derived = record["table"], record["settings"]["derived"]
+        said += ["", f"### {record['title']}", "", f"| {' | '.join(table['columns'])} |"]
+        said += [f"| {' | '.join(['---'] * len(table['columns']))} |"]
+        said += [f"| {' | '.join(row)} |" for row in table["rows"]]
+        said += [
+            "",
+            f"{record['text']} {table['note']}",
+            "",
+            f"{record['data']}, {derived['labelled']:,} labelled pictures, {derived['size']} px, "
+            f"{derived['pretrain_steps']:,} steps of pre-training and {derived['finetune_steps']:,} of fine-tuning, "
+            f"{record['seconds']:.0f} seconds on {record['machine']['cores']} shared cores, {record['date']}.",
+        ]
+    return "\n".join(said[1:])
+
+
 PAGES = {
     "README.md": {"quickstart": quickstart},
     "docs/speed.md": {"render": render},
     "docs/results.md": {"compare": compare},
+    "docs/recipes.md": {"recipes": recipes},
+    "docs/ablations.md": {"ablations": ablations},
 }
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 import tiny
 from firstlight.errors import InputError
 from firstlight.parts.losses import cross_entropy
+from firstlight.views import View
 
 
 def test_the_loss_is_torchs_with_smoothing():
@@ -69,3 +70,13 @@ def test_it_learns_what_can_be_learned():
 def test_three_steps_are_as_recorded():
     losses = tiny.three_steps(tiny.fill(tiny.build("classify", tiny.RESNET)).double())
     assert losses == pytest.approx([1.627733, 1.588831, 2.366059], abs=1e-4)
+
+
+def test_what_is_shown_is_a_setting():
+    assert tiny.build("classify").views == (View(flip=0.0),)
+    shown = {"scale": (0.08, 0.5), "ratio": (1.0, 1.0), "flip": 0.5, "flip_vertical": 0.25, "randaugment": 9.0}
+    assert tiny.build("classify", **shown, erase=0.3).views == (View(**shown, erase=0.3),)
+    for wrong in ({"flip": 1.5}, {"erase": -1.0}, {"scale": (0.5, 0.2)}, {"scale": (0.0, 1.0)}, {"scale": (0.5, 2.0)},
+                  {"ratio": (0.0, 1.0)}, {"randaugment": 30.0}):  # fmt: skip
+        with pytest.raises(InputError, match=rf"View\({next(iter(wrong))}="):
+            tiny.build("classify", **wrong)

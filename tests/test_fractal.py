@@ -449,7 +449,8 @@ def test_modes_look_as_they_should():
     {"maps": (2,)}, {"min_fill": 1.0}, {"min_fill": -0.1}, {"min_fill": math.nan}, {"interval": math.nan},
     {"interval": 0.6}, {"tries": 0}, {"brightness": 0}, {"brightness": 256}, {"oversample": 0}, {"mode": "patches"},
     {"sampler": "normal"}, {"sigma": 3.5}, {"sampler": "svd", "sigma": 6.5}, {"sampler": "svd", "sigma": math.nan},
-    {"sampler": "svd", "sigma": 0}, {"delta": 0}, {"delta": 1.5}, {"delta": math.nan}, {"official": True}, {"official": True, "mode": "point", "oversample": 2},
+    {"sampler": "svd", "sigma": 0}, {"delta": 0}, {"delta": 1.5}, {"delta": math.nan},
+    {"official": True}, {"official": True, "mode": "point", "oversample": 2},
 ])  # fmt: skip
 def test_bad_settings_are_refused(settings):
     with pytest.raises(InputError, match="allowed is"):

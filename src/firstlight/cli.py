@@ -15,11 +15,11 @@ from . import __version__, spec
 from .errors import FirstlightError, InputError, Stopped, unknown
 
 COMMANDS = {
-    "run": "repeat a recipe.json, or the recipe of a run folder, in a new folder",
+    "run": "repeat a recipe.json or a run folder's recipe in a new folder, or run a published recipe by name",
     "resume": "go on with a run that was stopped or killed",
-    "list": "list formulas, methods, models or evaluations",
+    "list": "list formulas, methods, models, evaluations or published recipes",
 }
-LISTS = ("formulas", "methods", "models", "evaluations")
+LISTS = ("formulas", "methods", "models", "evaluations", "recipes")
 
 
 def run(arguments: list[str]) -> int:
@@ -76,6 +76,8 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     if name == "list":
         return _list(rest)
+    if name == "run" and rest and not rest[0].startswith("-") and _published(rest[0]):
+        return _published_run(*rest)
     if name in ("run", "resume"):
         return _repeat(name, rest)
     if name not in spec.names("recipe"):
@@ -101,9 +103,24 @@ def _show(events: Any) -> int:
     return 0
 
 
+def _published(name: str) -> bool:
+    """Whether a name is meant for a published recipe: no file or folder has it, and it does not look like one's."""
+    return not (Path(name).exists() or "/" in name or name.endswith(".json"))
+
+
+def _published_run(name: str, *arguments: str) -> int:
+    import tyro
+
+    from . import recipes
+
+    recipe, told = recipes.find(name), recipes.told(name)
+    chosen = tyro.cli(type(recipe), prog=f"firstlight run {name}", description=told, default=recipe, args=arguments)
+    return _show(chosen.run())
+
+
 def _repeat(name: str, arguments: list[str]) -> int:
     if len(arguments) not in (1, 3) or arguments[0].startswith("-") or arguments[1:2] not in ([], ["--out"]):
-        where = "RUN" if name == "resume" else "recipe.json [--out FOLDER]"
+        where = "RUN" if name == "resume" else "(recipe.json [--out FOLDER] | NAME [settings])"
         print(f"usage: firstlight {name} {where}\n\n{COMMANDS[name]}")
         return 0 if arguments in (["-h"], ["--help"]) else 2
     from .recipe import load
@@ -131,7 +148,7 @@ def _list(arguments: list[str]) -> int:
     import fnmatch
 
     for name in fnmatch.filter(spec.names(what), pattern):
-        print(f"{name:12s} {spec.summary(what, name)}")
+        print(f"{name:16s} {spec.summary(what, name)}")
     return 0
 
 

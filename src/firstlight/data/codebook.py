@@ -1,11 +1,15 @@
-"""Codebooks: the classes of a formula as one small file, and as the files of the public FractalDB."""
+"""Codebooks: the classes of a formula as one small file, and in the layouts of the public data sets.
+
+Our own file is safetensors with two JSON notes in its header, and holds whatever arrays the classes are made of. The
+public layouts are those of :mod:`._public`.
+"""
 
 import json
-import math
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -13,14 +17,74 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as to_bytes
 
 from ..errors import CorruptError, InputError
-from ..formulas import Params
+from ..formulas import Draw, Formula, Params, picture
 from ..runs import write_whole
+from ._public import check_maps, from_systems, read_csv, read_npz, to_systems, write_csv, write_npz
 
-_FORMAT = "firstlight-codebook-1"
+__all__ = [
+    "check_fits", "from_systems", "load", "read", "read_csv", "save", "to_systems", "write", "write_csv",
+]  # fmt: skip
+
+_FORMAT = "firstlight-codebook-2"
 
 
-def save(path: str | Path, entries: Sequence[Params]) -> Path:
-    """Writes classes as one safetensors file; entry 7's array ``maps`` is the tensor ``000007.maps``.
+def read(path: str | Path) -> list[Params]:
+    """Reads classes in any layout, told from the content and not from the name.
+
+    A folder or a text file holds a public table for each class; a file is ours, or a list of systems in ``.npz`` or
+    safetensors.
+
+    Raises:
+        InputError: if there is nothing there, or it is a pickle, which could execute code.
+        CorruptError: naming the file, and the row in a table, if something is malformed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return read_csv(path)
+    if not path.is_file():
+        raise InputError(f"there is no codebook {str(path)!r}: expected a file or a folder of .csv files")
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{":  # after eight bytes of length, which may look like anything
+        return load(path)
+    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        raise InputError(
+            f"{str(path)!r} is a pickle, which could execute code and is never loaded; "
+            "save its arrays with numpy.savez(path, *systems)"
+        )
+    if start[:4] == b"PK\x03\x04":
+        return read_npz(path)
+    return load(path) if path.suffix == ".safetensors" else read_csv(path)
+
+
+def write(path: str | Path, entries: Sequence[Params], **origin: str) -> Path:
+    """Writes classes as the name of ``path`` says: ``.safetensors`` is ours, ``.npz`` a list of planar systems, and
+    anything else a folder of public tables.
+
+    Raises:
+        InputError: if there are no classes, or the layout cannot hold them.
+        DiskError: if the disk refuses.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return save(path, entries, **origin)
+    if path.suffix == ".npz":
+        return write_npz(path, entries)
+    write_csv(path, entries)
+    return path
+
+
+def save(path: str | Path, entries: Sequence[Params], **origin: str) -> Path:
+    """Writes classes as one safetensors file, the same bytes each time.
+
+    An array that has the same shape in all classes is one tensor ``NAME``, ``[categories, ...]``. One whose length
+    differs is the tensor ``NAME`` of all its rows and ``NAME.rows``, int64 ``[categories]``, how many belong to each.
+    What fits neither way is one tensor for each class, ``000007.NAME``.
+
+    Args:
+        path: the file.
+        entries: the classes, in their order.
+        origin: what else to note down, such as ``formula`` and ``seed``.
 
     Raises:
         InputError: if there are no entries.
@@ -28,18 +92,17 @@ def save(path: str | Path, entries: Sequence[Params]) -> Path:
     """
     if not entries:
         raise InputError("a codebook needs at least one category")
-    digits = max(6, len(str(len(entries) - 1)))
-    tensors = {
-        f"{number:0{digits}d}.{name}": np.ascontiguousarray(value)
-        for number, params in enumerate(entries)
-        for name, value in params.items()
-    }
-    write_whole(Path(path), to_bytes(tensors, {"format": _FORMAT, "categories": str(len(entries))}))
+    tensors = {}
+    for name in sorted({name for params in entries for name in params}):
+        tensors |= _packed(name, [np.asarray(params[name]) if name in params else None for params in entries])
+    # One note of ours and not several of safetensors' own, whose order changes from one process to the next.
+    note = json.dumps({"format": _FORMAT, "categories": len(entries), **origin}, sort_keys=True)
+    write_whole(Path(path), to_bytes(tensors, {"codebook": note}))
     return Path(path)
 
 
 def load(path: str | Path) -> list[Params]:
-    """Reads what :func:`save` wrote.
+    """Reads what :func:`save` wrote, or a list of systems ``[N, 2, 3]`` in safetensors.
 
     Raises:
         InputError: if there is no such file.
@@ -50,97 +113,113 @@ def load(path: str | Path) -> list[Params]:
         raise InputError(f"there is no codebook {str(path)!r}")
     try:
         tensors, note = load_file(path), _note(path)
-        entries: list[Params] = [{} for _ in range(int(note["categories"]))]
-        if note["format"] != _FORMAT:
-            raise KeyError(note["format"])
-        for key, value in tensors.items():
-            number, _, name = key.partition(".")
-            entries[int(number)][name] = value
-    except (SafetensorError, KeyError, ValueError, IndexError, struct.error, OSError) as error:
+        if note is None:
+            return from_systems([tensors[name] for name in sorted(tensors, key=_numbered)])
+        if not 0 < note["categories"] <= os.path.getsize(path):
+            raise ValueError(f"it says that it holds {note['categories']} categories")
+        entries = _unpacked(tensors, note["categories"])
+    except (SafetensorError, InputError, KeyError, TypeError, ValueError, IndexError, struct.error, OSError) as error:
         raise CorruptError(f"{str(path)!r} is not a codebook: {error}") from None
     for number, params in enumerate(entries):
         if not params:
             raise CorruptError(f"{str(path)!r}: category {number} is missing")
         if "maps" in params:
-            _check(params["maps"], f"{str(path)!r}, category {number}")
+            check_maps(params["maps"], f"{str(path)!r}, category {number}")
     return entries
 
 
-def read_csv(path: str | Path) -> list[Params]:
-    """Reads public FractalDB categories: a folder of ``.csv`` files in the order of their names, or one file.
+def check_fits(formula: Formula, entries: Sequence[Params], where: str = "the codebook") -> None:
+    """Refuses classes that another family drew: they must have the arrays that a class of ``formula`` has.
 
-    A file has no header and one row a, b, c, d, e, f, p per map: x' = ax + by + e, y' = cx + dy + f, p the
-    probability. The values are those written, to the last bit.
-
-    Raises:
-        InputError: if there is no such path, or no file in it.
-        CorruptError: naming the file and the row, if one is malformed.
-    """
-    path = Path(path)
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".csv")
-        if not files:
-            raise InputError(f"there are no .csv files in {str(path)!r}")
-        return [{"maps": _read_system(file)} for file in files]
-    if not path.is_file():
-        raise InputError(f"there is no file or folder {str(path)!r}")
-    return [{"maps": _read_system(path)}]
-
-
-def write_csv(path: str | Path, entries: Iterable[Params]) -> list[Path]:
-    """Writes fractal categories as public FractalDB files ``00000.csv``, ``00001.csv``, ... into a folder.
-
-    Nineteen digits, as the public files have, so that reading them gives the same bits and writing a public file
-    gives the same bytes.
+    What a public table leaves out may be missing, if a member can be drawn without it.
 
     Raises:
-        InputError: if an entry is not a fractal's.
-        DiskError: if a file cannot be written.
+        InputError: naming the class, what it holds and what is expected.
     """
-    files = []
-    for number, params in enumerate(entries):
-        if "maps" not in params:
-            raise InputError(f"category {number} has no maps: only fractals have this file format")
-        _check(params["maps"], f"category {number}", InputError)
-        text = "".join(",".join(f"{value:.18e}" for value in row) + "\n" for row in params["maps"].tolist())
-        files.append(Path(path) / f"{number:05d}.csv")
-        write_whole(files[-1], text.encode())
-    return files
-
-
-def _read_system(file: Path) -> np.ndarray:
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorruptError(f"{str(file)!r} cannot be read: {error}") from None
-    rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                rows.append([float(value) for value in line.split(",")])
-            except ValueError as error:
-                raise CorruptError(f"{str(file)!r}, row {number}: {error}") from None
-            if len(rows[-1]) != 7:
-                raise CorruptError(f"{str(file)!r}, row {number}: expected 7 numbers, found {len(rows[-1])}")
-    system = np.array(rows, dtype=np.float64).reshape(-1, 7)
-    _check(system, repr(str(file)))
-    return system
+        expected = formula.category(Draw(0, 0))
+    except InputError:  # no class can be found with these settings, which is a reason to bring a codebook
+        return
+    for number, params in enumerate(entries):
+        alike = all(
+            params[name].ndim == value.ndim and params[name].shape[1:] == value.shape[1:]
+            for name, value in expected.items()
+            if name in params
+        )
+        if not alike or (not set(expected) <= set(params) and not _drawn(formula, params)):
+            found, wanted = (
+                ", ".join(f"{name} {tuple(array.shape)}" for name, array in one.items()) for one in (params, expected)
+            )
+            family = type(formula).__module__.rpartition(".")[2]
+            raise InputError(f"{where} is not for {family!r}: its category {number} holds {found}; expected {wanted}")
 
 
-def _check(system: np.ndarray, where: str, error: type[Exception] = CorruptError) -> None:
-    """Refuses what the chaos game could not be played with."""
-    if system.ndim != 2 or system.shape[1] != 7 or not 1 <= len(system) <= 8:
-        raise error(f"{where}: expected 1 to 8 rows of 7 numbers, found shape {tuple(system.shape)}")
-    if not np.isfinite(system).all() or np.abs(system).max() > 1e6:
-        raise error(f"{where}: a number is not finite, or beyond a million")
-    if (system[:, 6] < 0).any() or not math.isclose(float(system[:, 6].sum()), 1.0, abs_tol=1e-6):
-        raise error(f"{where}: the probabilities must be positive and sum to 1")
+def _drawn(formula: Formula, params: Params) -> bool:
+    try:
+        picture(formula, 0, 0, size=16, params=params)
+    except KeyError:
+        return False
+    return True
 
 
-def _note(path: Path) -> dict[str, str]:
-    """The metadata in the header of a safetensors file: eight bytes of length, then JSON."""
+def _packed(name: str, values: list[np.ndarray | None]) -> dict[str, np.ndarray]:
+    """One array of all classes as tensors, by the first of the three ways that fits."""
+    known = [value for value in values if value is not None]
+    kinds = {(value.dtype, value.shape[1:]) for value in known}
+    if len(known) == len(values) and len(kinds) == 1:
+        if len({value.shape for value in known}) == 1:
+            return {name: np.array(np.stack(known), order="C")}  # safetensors writes the memory as it lies
+        rows = np.array([len(value) for value in known], np.int64)
+        return {name: np.array(np.concatenate(known), order="C"), f"{name}.rows": rows}
+    digits = max(6, len(str(len(values) - 1)))
+    return {
+        f"{number:0{digits}d}.{name}": np.array(value, order="C")
+        for number, value in enumerate(values)
+        if value is not None
+    }
+
+
+def _unpacked(tensors: dict[str, np.ndarray], categories: int) -> list[Params]:
+    entries: list[Params] = [{} for _ in range(categories)]
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        whole, _, last = key.rpartition(".")
+        if number.isdigit() and name:
+            entries[int(number)][name] = value
+        elif last != "rows" or whole not in tensors:
+            for params, part in zip(entries, _parts(value, tensors.get(f"{key}.rows"), categories)):
+                params[key] = part
+    return entries
+
+
+def _parts(value: np.ndarray, rows: np.ndarray | None, categories: int) -> Iterator[np.ndarray]:
+    if rows is None:
+        if len(value) != categories:
+            raise ValueError(f"found {len(value)} categories, expected {categories}")
+        return map(np.asarray, value)  # a class's number is an array too
+    if len(rows) != categories or (rows < 0).any() or rows.sum() != len(value):
+        raise ValueError(f"{len(value)} rows are not those of {categories} categories")
+    return iter(np.split(value, np.cumsum(rows)[:-1]))
+
+
+def _note(path: Path) -> dict[str, Any] | None:
+    """What the header of a safetensors file says of the codebook: eight bytes of length, then JSON. None: nothing."""
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         if length > os.path.getsize(path):
             raise ValueError("the header is longer than the file")
-        return json.loads(file.read(length)).get("__metadata__") or {}
+        said = json.loads(file.read(length)).get("__metadata__") or {}
+    if said.get("format") == "firstlight-codebook-1":  # before classes were packed; what it holds is the third way
+        return {"categories": int(said["categories"])}
+    if "codebook" not in said:
+        return None
+    note = json.loads(said["codebook"])
+    if note.get("format") != _FORMAT:
+        raise ValueError(f"its format is {note.get('format')!r}, written by a newer version")
+    return note
+
+
+def _numbered(name: str) -> tuple[int, str]:
+    """Sorts ``arr_10`` after ``arr_9``."""
+    digits = "".join(c for c in name if c.isdigit())
+    return int(digits or 0), name

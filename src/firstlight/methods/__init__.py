@@ -48,7 +48,8 @@ class Method(nn.Module):
     A subclass whose constructor has a setting ``categories`` learns from labels; it is given the number of classes.
     """
 
-    views: ClassVar[tuple[View, ...]] = PLAIN
+    views: tuple[View, ...] = PLAIN
+    """what is shown of each picture; a subclass whose settings change it sets its own in the constructor"""
     optimisation: ClassVar[Optimisation] = Optimisation()
     encoder: Encoder
 

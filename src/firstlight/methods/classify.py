@@ -16,8 +16,7 @@ from . import Method, Optimisation
 class Classify(Method):
     """Predicts each picture's label with one linear layer on the pooled features.
 
-    Random crops, no flips: neither the published formula recipes nor digits and letters are flip-invariant. A recipe
-    for photographs may declare other views.
+    Random crops, no flips: neither the published formula recipes nor digits and letters are flip-invariant.
 
     Args:
         encoder: any encoder.
@@ -25,9 +24,14 @@ class Classify(Method):
         smoothing: the share of each target spread evenly over all classes.
         mixup: the Beta distribution's parameter for blending pictures; 0 switches it off.
         cutmix: the same for pasting rectangles. With both, each sample gets one of the two.
+        scale: the area of the random crops, as a fraction of the picture's.
+        ratio: their width divided by their height.
+        flip: probability of a left-right flip.
+        flip_vertical: probability of an upside-down flip.
+        randaugment: mean strength of two random operations, 0 (off) to 10; 9 is the usual one.
+        erase: probability of replacing a random rectangle by noise.
     """
 
-    views = (View(flip=0.0),)
     optimisation = Optimisation(lr=1e-3, warmup=0.05, weight_decay=0.05)
 
     def __init__(
@@ -38,11 +42,19 @@ class Classify(Method):
         smoothing: float = 0.1,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        scale: tuple[float, float] = (0.2, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        flip: float = 0.0,
+        flip_vertical: float = 0.0,
+        randaugment: float = 0.0,
+        erase: float = 0.0,
     ):
         super().__init__()
         if not 0 <= smoothing < 1 or min(mixup, cutmix) < 0:
             given = f"smoothing={smoothing}, mixup={mixup}, cutmix={cutmix}"
             raise InputError(f"classify({given}): smoothing is from 0 to below 1, mixup and cutmix from 0 (off) up")
+        crop: dict = {"scale": tuple(scale), "ratio": tuple(ratio), "flip": flip, "flip_vertical": flip_vertical}
+        self.views = (View(**crop, randaugment=randaugment, erase=erase),)
         self.encoder = encoder
         self.head = nn.Linear(encoder.width, categories)
         nn.init.trunc_normal_(self.head.weight, std=0.02)

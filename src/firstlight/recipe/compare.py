@@ -1,8 +1,6 @@
 """For this small set of pictures, which road is best? One table with intervals, one report, one exported model."""
 
-import contextlib
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +11,7 @@ from .. import spec
 from ..errors import InputError, unknown
 from ..events import Events, Measured, Note, Saved
 from ..runs import Run, read_json
-from . import Recipe, _choose, _plan, begin, check_free, logged, open_run, write_report
+from . import Recipe, _choose, _contest, _plan, begin, check_free, logged, open_run, write_report
 
 if TYPE_CHECKING:
     from ..data import Split
@@ -74,13 +72,14 @@ class Compare(Recipe):
 
         size = self.size or (yield from _choose.side(data, device))
         split = yield from open_split(data, size=size, seed=self.seed)
-        labelled = self._draws(split)
+        labelled = _contest.draws(self, split)
         self._try(size)
         run = open_run(self.out, self.command(), resume=resume)
         with run.locked():
-            plan = read_json(run.path / "recipe.json")["derived"] if resume and _begun(run) else None
+            plan = _contest.plan_of(run, resume)
             if plan is None:
-                plan = yield from _plan.make(self, split, labelled, size=size, device=device)
+                work = {"fits": self.seeds * len(self._networks()), "pretrainings": len(self._pretrainings())}
+                plan = yield from _plan.make(self, split, labelled, size=size, device=device, **work)
                 begin(run, self, plan)
             try:
                 yield from logged(run, self._compete(run, plan, split, labelled))
@@ -125,14 +124,11 @@ class Compare(Recipe):
                 _choose.method(text, encoder, categories=0, fresh=True)
         spec.build("evaluations", "finetune", Evaluation, **({} if self.flip is None else {"flip": self.flip}))
 
-    def _draws(self, split: "Split") -> "list[Split]":
-        """The labelled set of each draw, with the test set they share."""
-        from ..data.split import few
+    def _networks(self) -> list[str]:
+        return [contender for contender in self.contenders if contender != "svm"]
 
-        if self.labels_per_class is None:
-            return [split] * self.seeds
-        draws = range(self.seed, self.seed + self.seeds)
-        return [type(split)(few(split.train, self.labels_per_class, seed), split.test) for seed in draws]
+    def _pretrainings(self) -> list[str]:
+        return [contender for contender in self.contenders if contender not in FIXED]
 
     def _compete(self, run: Run, plan: dict[str, Any], split: "Split", labelled: "list[Split]") -> Events[None]:
         """Every contender on every draw; what a stopped run had finished is not done again."""
@@ -145,8 +141,8 @@ class Compare(Recipe):
                 pretraining[name] = read_json(encoder / "seconds.json")
             outcomes[name] = []
             for draw, pictures in enumerate(labelled):
-                part = run.part(f"{_folder(name)}-draw{draw}")
-                result = yield from _once(part, self._measure(part, plan, contender, encoder, pictures, draw))
+                part = run.part(f"{_contest.folder(name)}-draw{draw}")
+                result = yield from _contest.once(part, self._measure(part, plan, contender, encoder, pictures, draw))
                 outcomes[name].append(result)
                 yield Measured(f"{name}, draw {draw + 1}", {"accuracy": result.numbers["accuracy"]})
         from ._verdict import conclude
@@ -155,7 +151,7 @@ class Compare(Recipe):
         result.save(run.results)
         yield Measured("compare", result.numbers)
         yield from self._keep_models(run, outcomes)
-        for line in table(result):
+        for line in _contest.table(result):
             yield Note(line)
 
     def _short(self, contender: str) -> str:
@@ -169,93 +165,43 @@ class Compare(Recipe):
         from .pretrain import Pretrain
 
         formula = spec.Spec.parse(contender).name in spec.names("formulas")
-        folder = run.path / f"pretrain-{_folder(self._short(contender))}"
-        if (folder / "seconds.json").exists():
-            return folder
-        begun = time.monotonic()
         recipe = Pretrain(
             data=contender if formula else self.data, hold_out=not formula, categories=self.categories,
             method="classify" if formula else contender, model=self.model, size=plan["size"], channels=self.channels,
             steps=plan["pretrain_steps"], batch=self.pretrain_batch, precision=plan["precision"],
-            lr=plan["pretrain_lr"] if formula else None, device=plan["device"], seed=self.seed, out=folder,
+            lr=plan["pretrain_lr"] if formula else None, device=plan["device"], seed=self.seed,
+            out=run.path / f"pretrain-{_contest.folder(self._short(contender))}",
         )  # fmt: skip
-        yield from recipe.run(resume=folder.exists())
-        Run(folder).write_json("seconds.json", time.monotonic() - begun)
-        return folder
+        return (yield from _contest.pretrained(recipe))
 
     def _measure(
         self, part: Run, plan: dict[str, Any], contender: str, pretrained: Path | None, split: "Split", draw: int
     ) -> "Events[Result]":
         from ..evaluations import Evaluation
 
-        seed, size, device = self.seed + draw, plan["size"], plan["device"]
         if contender == "svm":
             protocol = spec.build("evaluations", "svm", Evaluation)
-            return (yield from protocol.run(None, split, size=size, device=device, seed=seed))
-        encoder = _choose.encoder(pretrained, self.model, size=size, channels=self.channels, drop_path=0.0, seed=seed)
-        given = {} if self.flip is None else {"flip": self.flip}
-        protocol: Any = spec.build(
-            "evaluations", "finetune", Evaluation, steps=plan["finetune_steps"], batch=plan["finetune_batch"],
-            precision=plan["precision"], **given,
-        )  # fmt: skip
-        method, result = yield from protocol.fit(
-            encoder,
-            split,
-            size=size,
-            device=device,
-            seed=seed,
-            run=part,
-            task=f"{self._short(contender)}, draw {draw + 1}",
-        )
+            settings = {"size": plan["size"], "device": plan["device"], "seed": self.seed + draw}
+            return (yield from protocol.run(None, split, **settings))
+        name = self._short(contender)
+        method, result = yield from _contest.finetuned(self, part, plan, pretrained, split, draw, name)
         if draw == 0:
             method.encoder.save(part.path / "classifier", head=method.head, classes=split.train.classes)
         return result
 
     def _keep_models(self, run: Run, outcomes: "dict[str, list[Result]]") -> Events[None]:
         """Puts the pre-trained encoder and the best network (of the first draw) where export looks for them."""
-        networks = [name for name in outcomes if name != "svm"]
-        pretrained = [run.path / f"pretrain-{_folder(name)}" / "encoder" for name in networks if name not in FIXED]
+        networks, folder = [name for name in outcomes if name != "svm"], _contest.folder
+        pretrained = [run.path / f"pretrain-{folder(name)}" / "encoder" for name in networks if name not in FIXED]
         best = max(networks, key=lambda name: _mean(outcomes[name]), default=None)
         for what, source in (
             ("encoder", pretrained[0] if pretrained else None),
-            ("classifier", run.path / f"{_folder(best)}-draw0" / "classifier" if best else None),
+            ("classifier", run.path / f"{folder(best)}-draw0" / "classifier" if best else None),
         ):
             if source is not None and not (run.path / what).exists():
                 shutil.copytree(source, run.path / what)
                 yield Saved(what, str(run.path / what))
 
 
-def table(result: "Result") -> list[str]:
-    """The first table of a result as aligned plain lines, and its text below."""
-    first = result.tables[0]
-    rows = [[str(cell) for cell in row] for row in [first["columns"], *first["rows"]]]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    aligned = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
-    lines = ["  ".join(row) for row in [aligned[0], ["-" * w for w in widths], *aligned[1:]]]
-    return ["", *lines, "", result.text]
-
-
-def _once(part: Run, work: "Events[Result]") -> "Events[Result]":
-    """The result that ``part`` already holds, or the work's, saved there with the seconds it took."""
-    from ..evaluations import Result
-
-    for path in sorted(part.results.glob("*.json")):
-        with contextlib.suppress(TypeError, ValueError):
-            return Result(**read_json(path))
-    begun = time.monotonic()
-    result = yield from logged(part, work)
-    result.numbers["seconds"] = round(time.monotonic() - begun, 2)
-    result.save(part.results)
-    return result
-
-
-def _folder(contender: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in contender).strip("-")
-
-
 def _mean(results: "list[Result]") -> float:
     return sum(result.numbers["accuracy"] for result in results) / len(results)
-
-
-def _begun(run: Run) -> bool:
-    return (run.path / "recipe.json").exists()

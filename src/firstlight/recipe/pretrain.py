@@ -34,9 +34,13 @@ class Pretrain(Recipe):
     channels: Literal[1, 3] = 3
     """grey or colour input"""
     categories: int | None = None
-    """formula: how many classes to draw; unset: 1,000, or all where the formula has fewer"""
+    """formula: how many classes to draw; unset: all of --codebook, else 1,000, or all where the formula has fewer"""
     instances: int = 1000
     """formula: how many pictures a class has"""
+    draw_size: int | None = None
+    """formula: side at which pictures are drawn, before they are cropped to --size; unset: the same"""
+    codebook: Path | None = None
+    """formula: where its classes are kept ('firstlight codebook', public FractalDB files); unset: searched for"""
     steps: int = 10_000
     """optimiser steps"""
     batch: int = 256
@@ -59,6 +63,8 @@ class Pretrain(Recipe):
     """compile the training step with torch.compile"""
     device: str | None = None
     """cuda, mps or cpu; unset: the best there is"""
+    draw: Literal["auto", "cpu", "device"] = "auto"
+    """formula: where its pictures are drawn; auto: on a CUDA device where the formula can, else by the CPU"""
     init: Path | None = None
     """start from this run, encoder folder or checkpoint file, and not from random weights"""
     probe: str | None = None
@@ -73,7 +79,10 @@ class Pretrain(Recipe):
     """the run folder; unset: the next free runs/pretrain-NNN"""
 
     def run(self, resume: bool = False) -> Events[Path]:
-        _choose.positive(steps=self.steps, batch=self.batch, lr=self.lr, size=self.size, accumulate=self.accumulate)
+        _choose.positive(
+            steps=self.steps, batch=self.batch, lr=self.lr, size=self.size, accumulate=self.accumulate,
+            draw_size=self.draw_size,
+        )  # fmt: skip
         data = self.data if _choose.is_formula(self.data) else _choose.known_source(self.data)
         if _choose.needs_labels(self.method) and not _choose.is_formula(data):
             raise InputError(
@@ -83,6 +92,8 @@ class Pretrain(Recipe):
         if _choose.is_formula(data):
             _choose.picture_formula(data)
         _choose.positive(categories=self.categories, instances=self.instances)
+        if not _choose.is_formula(data) and (self.codebook or self.draw_size):
+            raise InputError(f"codebook and draw-size are for formulas, and {data!r} is none")
         device = _choose.device(self.device)
         check_free(self.out, resume)
 
@@ -106,7 +117,10 @@ class Pretrain(Recipe):
         batches = Batches(
             pictures, method.views, size=self.size, batch=self.batch, seed=self.seed, channels=self.channels,
             device=device, mean=encoder.mean, std=encoder.std, multiple=encoder.multiple, parts=self.accumulate,
+            draw=self.draw,
         )  # fmt: skip
+        if batches.drawn:
+            yield Note(batches.drawn)
         probe = yield from self._probe(device)
 
         with shared_run(self.out, "pretrain", resume) as run:
@@ -115,6 +129,8 @@ class Pretrain(Recipe):
                 yield from training
                 return run.path
             chosen = {"device": device, "pictures": len(pictures), "optimisation": vars(setup.optimisation)}
+            if batches.drawn:
+                chosen["drawn"] = batches.drawn
             begin(run, self, chosen)
             _keep_sheet(run, pictures)
             try:
@@ -132,7 +148,12 @@ class Pretrain(Recipe):
             return (yield from open_split(data, size=self.size, seed=self.seed)).train
         return (
             yield from _choose.source(
-                data, size=self.size, categories=self.categories, instances=self.instances, seed=self.seed
+                data,
+                size=self.draw_size or self.size,
+                categories=self.categories,
+                instances=self.instances,
+                seed=self.seed,
+                codebook=self.codebook,
             )
         )
 

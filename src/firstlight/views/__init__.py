@@ -54,6 +54,13 @@ class View:
     def __post_init__(self):
         if not 0 <= self.randaugment <= 10:
             raise InputError(f"View(randaugment={self.randaugment!r}): allowed is 0 to 10")
+        for name in ("flip", "flip_vertical", "rotate", "jitter_p", "gray", "blur", "solarize", "erase"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"View({name}={getattr(self, name)!r}): allowed is 0 to 1")
+        for name, most in (("scale", 1.0), ("ratio", float("inf"))):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= most:
+                raise InputError(f"View({name}={(low, high)!r}): needs 0 < least <= most{' <= 1' * (most == 1)}")
 
 
 PLAIN = (View(),)
