@@ -37,7 +37,14 @@ FAMILIES = spec.names("formulas")
         (["--size", "1000000"], "1000000"),
         (["--order", "shuffled"], "order is a setting of tar shards"),
         (["--codebook", "nothing.safetensors"], "there is no codebook 'nothing.safetensors'"),
+        (["--instances", "1000000000000"], "are 10,000,000,000,000 pictures; allowed is up to 1,073,741,824"),
+        (["--ray-address", "here:6379"], "ray-address is a setting of --engine ray"),
         (["--sheet", "--shard", "1/2"], "it takes no shard and no engine"),
+        (["--sheet", "--out", "."], "'.' is no name of a file"),
+        (
+            ["--sheet", "--size", "8192", "--categories", "40", "--instances", "40"],
+            "lower categories, instances or size",
+        ),
         (["--out", "/dev/null/pictures"], "'/dev/null' is a file"),
     ],
     ids=lambda value: "" if isinstance(value, str) else " ".join(value),
@@ -59,6 +66,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(flags, said, tmp_p
         ({"size": 32.0}, "expected int"),
         ({"formula": "fractal(min_fill=0.99, tries=20)"}, "min_fill"),
         ({"formula": "line", "categories": 10**6}, "categories=1000000"),
+        ({"formula": "perlin(grid=30)", "categories": 900, "size": 24}, r"frequencies \[30, 30\]"),
     ],
 )
 def test_what_python_callers_get_wrong(settings, said, tmp_path):

@@ -24,12 +24,13 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import InputError
-from . import Formula, Params
+from . import Formula, Params, _strokes
 from ._canvas import LARGEST, requirement
 from ._compile import kernel
 from ._lines import path, polygon, polyline
 from ._math import cos_sin
 from ._noise1 import noise1
+from ._strokes import NUMBERS, SHARES, WORTHWHILE
 
 CANVAS = 512
 """The side of the public pictures. Lengths are given in their pixels, and scaled with the side that is drawn."""
@@ -164,12 +165,17 @@ def outlines(key, lines, circle, first_wave, second_wave, numbers, removed, ligh
     """
     flat, height, width, count = pixels.reshape(-1), pixels.shape[0], pixels.shape[1], len(circle) // 2
     state = _begun(lines, circle, first_wave, second_wave, numbers)
-    columns, rows, left = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
+    columns, rows = np.empty(count, np.int32), np.empty(count, np.int32)
+    room, shares = np.empty(max(count, NUMBERS), np.int32), np.empty(SHARES, np.float32)
     for line in range(lines):
         grey, k = _first_word(key, line, count)
         _grow(key, line, circle, numbers, state, columns, rows)
         grey = grey if light < 0 else light
-        path(flat, width, height, columns, rows, (k + removed) % count, count - removed, grey, left)
+        first, drawn = (k + removed) % count, count - removed
+        if drawn < WORTHWHILE:
+            path(flat, width, height, columns, rows, first, drawn, grey, room)
+        else:
+            _strokes.path(flat, width, height, columns, rows, first, drawn, grey, room, shares)
 
 
 @kernel

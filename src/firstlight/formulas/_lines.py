@@ -98,23 +98,23 @@ def path(flat, width, height, xs, ys, first, count, light, left):
         last = k
         k = k + 1 if k + 1 < len(xs) else 0
         left[others] = last
-        others += _draw_within(flat, width, height, xs[last], ys[last], xs[k], ys[k], light)
+        others += draw_within(flat, width, height, xs[last], ys[last], xs[k], ys[k], light)
     for i in range(others):
         last = left[i]
         k = last + 1 if last + 1 < len(xs) else 0
         if not _beside(width, height, xs[last], ys[last], xs[k], ys[k]):
-            _draw_across(flat, width, height, xs[last], ys[last], xs[k], ys[k], light)
+            draw_across(flat, width, height, xs[last], ys[last], xs[k], ys[k], light)
 
 
 @kernel
 def trace(flat, width, height, x0, y0, x1, y1, light):
     """``segment`` on a canvas laid out flat, uint8 ``[H * W]``."""
-    if _draw_within(flat, width, height, x0, y0, x1, y1, light) and not _beside(width, height, x0, y0, x1, y1):
-        _draw_across(flat, width, height, x0, y0, x1, y1, light)
+    if draw_within(flat, width, height, x0, y0, x1, y1, light) and not _beside(width, height, x0, y0, x1, y1):
+        draw_across(flat, width, height, x0, y0, x1, y1, light)
 
 
 @kernel
-def _draw_within(flat, width, height, x0, y0, x1, y1, light):
+def draw_within(flat, width, height, x0, y0, x1, y1, light):
     """Draws a line if it lies within the canvas. Returns whether it does not.
 
     The line is walked from both ends at once: each step of a walk waits for the one before, so two take half as long.
@@ -126,10 +126,7 @@ def _draw_within(flat, width, height, x0, y0, x1, y1, light):
     far, near = (down, across) if down >= across else (across, down)  # how far along its own direction, and aside
     along, aside = (step_y, step_x) if down >= across else (step_x, step_y)
     place, error = y0 * width + x0, 2 * near - far
-    back, rest = (
-        y1 * width + x1,
-        2 * near - far - 1,
-    )  # halfway cases are rounded away from the first point, not the last
+    back, rest = y1 * width + x1, 2 * near - far - 1  # halfway is rounded away from the first point, not the last
     for _ in range((far >> 1) + 1):
         flat[place] = flat[back] = light
         place += along + aside if error >= 0 else along
@@ -146,7 +143,7 @@ def _beside(width, height, x0, y0, x1, y1):
 
 
 @kernel
-def _draw_across(flat, width, height, x0, y0, x1, y1, light):
+def draw_across(flat, width, height, x0, y0, x1, y1, light):
     """Draws what is on the canvas of a line that leaves it, if anything; not for single points."""
     across, down = abs(x1 - x0), abs(y1 - y0)
     step_x, step_y = 1 if x1 >= x0 else -1, width if y1 >= y0 else -width

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ELSEWHERE = ("out", "sheet", "shard", "engine", "ray_address")
 """settings that do not change the files"""
 RECORD = "recipe.json"
+MOST_PICTURES, MOST_PIXELS = 1 << 30, 1 << 28
+"""of a set, whose labels are held in memory, and of a sheet, which is"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +71,15 @@ class Render(Recipe):
         piece = _piece(self.shard)
         if self.order is not None and self.format == "folders":
             raise InputError("order is a setting of tar shards; class folders have none")
+        if self.ray_address is not None and self.engine != "ray":
+            raise InputError("ray-address is a setting of --engine ray, which was not asked for")
         made = self._made()
         if self.sheet:
             return (yield from self._sheet(self._pictures(made)))
         check_free(self.out, resume=True)  # whether what is there is ours is seen when it is claimed
         if not (self.out / RECORD).exists():
-            self._pictures(made).annotated(np.array([0]))  # what cannot be drawn is refused before anything is written
+            ends = [0, made.pictures - 1]  # the last class of a grid is its finest
+            self._pictures(made).annotated(np.array(ends))  # what cannot be drawn is refused before anything is written
         self._claim(made)
         yield from self._files(made, piece, resume)
         return self.out
@@ -91,6 +96,9 @@ class Render(Recipe):
         count = self.categories
         if count is None:
             count = len(codebook.read(self.codebook)) if self.codebook else min(10, formula.categories or 10)
+        if count * self.instances > MOST_PICTURES:
+            given = f"categories={count:,} of instances={self.instances:,}"
+            raise InputError(f"{given} are {count * self.instances:,} pictures; allowed is up to {MOST_PICTURES:,}")
         order = self.order or ("shuffled" if self.format == "tar" else "classes")
         return FileSet(formula, count, self.instances, self.size, self.seed, self.format, order, self.shard_size)
 
@@ -110,10 +118,17 @@ class Render(Recipe):
 
         if self.shard is not None or self.engine != "local":
             raise InputError("a sheet is one picture: it takes no shard and no engine")
-        out = self.out.with_suffix(".png")
+        if not self.out.name:
+            raise InputError(f"out: {str(self.out)!r} is no name of a file; a sheet is written to NAME.png")
+        out = self.out if self.out.suffix.lower() == ".png" else self.out.with_name(f"{self.out.name}.png")
         if out.exists():
             raise InputError(f"{str(out)!r} exists already; choose another --out")
         rows, columns = min(len(pictures.classes), 40), min(self.instances, 40)
+        if rows * columns * self.size**2 > MOST_PIXELS:
+            raise InputError(
+                f"a sheet of {rows} x {columns} pictures of size={self.size} has over {MOST_PIXELS:,} pixels; lower "
+                "categories, instances or size"
+            )
         yield Progress("drawing", 0, rows * columns, "pictures")
         write_whole(out, png(labelled(pictures, self.formula, range(rows), columns)))
         yield Progress("drawing", rows * columns, rows * columns, "pictures")
