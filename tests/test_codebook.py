@@ -375,3 +375,19 @@ def test_training_takes_a_codebook(tmp_path):
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["derived"]["pictures"] == 12
     with pytest.raises(InputError, match="for formulas, and 'digits' is none"):
         drain(dataclasses.replace(recipe, data="digits", method="simclr", out=tmp_path / "other").run())
+
+
+def test_one_flipped_bit_is_noticed(tmp_path):
+    path = codebook.save(tmp_path / "set.safetensors", [Fractal(min_fill=0.02).category(Draw(4, 0))])
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptError, match="not those that were written"):
+        codebook.load(path)
+
+
+@pytest.mark.parametrize("name", ["set.csv", "set.pkl", "set.json"])
+def test_a_file_of_another_kind_is_not_made_into_a_folder(tmp_path, name):
+    with pytest.raises(InputError, match="safetensors"):
+        codebook.write(tmp_path / name, [Fractal(min_fill=0.02).category(Draw(4, 0))])
+    assert not (tmp_path / name).exists()

@@ -308,6 +308,21 @@ def test_a_lost_manifest_or_record_is_made_again(whole, tmp_path):
         assert tree(out) == tree(whole)
 
 
+def test_classes_that_were_damaged_are_not_taken_for_the_sets_own(whole, tmp_path):
+    out = tmp_path / "set"
+    shutil.copytree(whole, out)
+    kept = out / shards.CATEGORIES
+    content = bytearray(kept.read_bytes())
+    content[-5] ^= 32  # still a codebook, of other numbers
+    kept.write_bytes(content)
+    again = Render(**SMALL, format=fmt(whole), out=out)
+    with pytest.raises(CorruptError, match=r"categories.safetensors' is not the one that .*manifest.json' names"):
+        drain(again.run())
+    kept.unlink()
+    drain(again.run())
+    assert tree(out) == tree(whole)
+
+
 def test_parts_of_a_job_array_make_the_whole(whole, tmp_path, capsys):
     out = tmp_path / "set"
     for number in (2, 3, 1):

@@ -444,3 +444,12 @@ def test_real_photographs(shared_data):
     assert {min(pixels.shape[:2]) for pixels in split.test.read(np.arange(310))} == {40}
     grey = drain(open_split(shared_data / "magnetic_tile_128", size=32))
     assert {pixels.ndim for pixels in grey.train.read(np.arange(50))} == {2}
+
+
+def test_masks_of_a_rendered_set_are_no_pictures(tmp_path):
+    from firstlight.recipe.render import Render
+
+    drain(Render(formula="contour_scene", categories=2, instances=2, size=32, out=tmp_path / "set").run())
+    pictures = drain(open_pictures(tmp_path / "set", size=32))
+    assert len(pictures) == 4
+    assert pictures.classes == ("00000", "00001")

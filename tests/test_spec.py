@@ -6,6 +6,7 @@ import pytest
 
 from firstlight import spec
 from firstlight.errors import InputError
+from firstlight.formulas import Formula
 
 
 @pytest.mark.parametrize("text", ["simclr", "simclr(temperature=0.2)", "x(a=(1, 2), b='c', d=None, e=-1.5)"])
@@ -73,3 +74,13 @@ def test_wrong_type_is_refused(settings, expected):
 
 def test_right_types_pass():
     spec.check(Thing, {"size": 2, "scale": 1, "mode": "b", "pair": (3, 4)}, "thing")
+
+
+@pytest.mark.parametrize(("text", "complaint"), [
+    ("fractal(mode=patch)", "text needs quotes: 'patch'"),
+    ("fractal(points=3, points=4)", "sets points twice"),
+    ("painted(background='txture')", "one of 'texture', 'plain', 'noise' or None"),
+])  # fmt: skip
+def test_mistakes_in_settings_are_said_plainly(text, complaint):
+    with pytest.raises(InputError, match=complaint):
+        spec.build("formulas", text, Formula)

@@ -160,6 +160,8 @@ def test_a_whole_set():
     assert result.numbers["filling_rate_low"] == result.numbers["filling_rate_high"] == 0.5
     assert result.numbers["edge_density"] == pytest.approx(4 / SIZE)
     assert result.numbers["compactness"] == 0, "members are alike"
+    assert "compactness_low" not in result.numbers, "two classes tell nothing of others"
+    assert result.tables[0]["rows"][-1][:4] == ["compactness, pixels", 0, "–", "–"]
     assert result.text.startswith("50.0 % of the pixels are filled, 6.2 % are edges")
     assert result.tables[1]["rows"][1][:4] == ["b", 6, 0.5, 0.0625]
     assert [figure["kind"] for figure in result.figures] == ["lines", "pictures"], "no histogram of equal values"
@@ -197,7 +199,7 @@ def test_tight_classes_far_apart_are_compact():
 def test_features_are_measured_where_there_is_an_encoder():
     torch.manual_seed(0)
     encoder = Encoder("test_resnet", size=32)
-    pictures = held(np.random.default_rng(0).integers(0, 256, (8, 32, 32)))
+    pictures = held(np.random.default_rng(0).integers(0, 256, (8, 32, 32)), np.arange(8) % 4, tuple("abcd"))
     with_encoder, without = measured(pictures, encoder, size=32), measured(pictures, size=32)
     assert {"feature_compactness", "feature_compactness_low", "feature_compactness_high"} == set(
         with_encoder.numbers
@@ -272,3 +274,6 @@ def test_a_formula_is_measured_from_the_command_line(tmp_path, capsys):
     assert "Where it was wrong" not in page
     assert cli.run(["evaluate", "fractal", "--instances", "1", "--device", "cpu", "--out", str(tmp_path / "no")]) == 2
     assert "instances=1" in capsys.readouterr().err
+    assert cli.run(["evaluate", "fractal", "--protocols", "--out", str(tmp_path / "no")]) == 2
+    assert "protocols: none given; allowed: finetune, knn" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()

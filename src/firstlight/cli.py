@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -24,6 +25,9 @@ LISTS = ("formulas", "methods", "models", "evaluations", "recipes")
 
 def run(arguments: list[str]) -> int:
     """Runs one command and returns the exit status: 0, 2 for a mistake in the input, 130 or 143 when stopped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may have no letters for what is printed
     try:
         with _interruptible():
             return _dispatch(arguments)

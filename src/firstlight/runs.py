@@ -157,6 +157,8 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if not path.parent.is_dir() or path.name != "recipe.json":
+            raise InputError(f"there is no file {str(path)!r}") from None
         raise InputError(f"{str(path.parent)!r} has no {path.name}: is it a run folder?") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CorruptError(f"{str(path)!r} is not valid JSON: {error}") from None

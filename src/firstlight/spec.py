@@ -39,6 +39,13 @@ class Spec:
         try:
             node = ast.parse(text.strip(), mode="eval").body
             if isinstance(node, ast.Call) and not node.args and all(k.arg for k in node.keywords):
+                given = [str(k.arg) for k in node.keywords]
+                if twice := {key for key in given if given.count(key) > 1}:
+                    raise InputError(f"{text!r} sets {', '.join(sorted(twice))} twice")
+                for keyword in node.keywords:
+                    if isinstance(keyword.value, ast.Name):
+                        word = keyword.value.id
+                        raise InputError(f"{text!r}: {keyword.arg}={word} is no value; text needs quotes: '{word}'")
                 return cls(ast.unparse(node.func), {str(k.arg): ast.literal_eval(k.value) for k in node.keywords})
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             if "(" in text:
@@ -157,6 +164,9 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _readable(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return "one of " + ", ".join(repr(option) for option in typing.get_args(hint))
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(repr(option) for option in inside)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join("None" if option is type(None) else _readable(option) for option in inside)
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")

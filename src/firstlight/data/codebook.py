@@ -4,6 +4,7 @@ Our own file is safetensors with two JSON notes in its header, and holds whateve
 public layouts are those of :mod:`._public`.
 """
 
+import hashlib
 import json
 import os
 import struct
@@ -66,6 +67,11 @@ def write(path: str | Path, entries: Sequence[Params], **origin: str) -> Path:
         DiskError: if the disk refuses.
     """
     path = Path(path)
+    if path.suffix in (".csv", ".pkl", ".pt", ".pth", ".json", ".npy", ".txt"):
+        raise InputError(
+            f"{str(path)!r}: codebooks are written as NAME.safetensors, NAME.npz, or a folder of tables, whose name "
+            "has no ending"
+        )
     if path.suffix == ".safetensors":
         return save(path, entries, **origin)
     if path.suffix == ".npz":
@@ -96,7 +102,8 @@ def save(path: str | Path, entries: Sequence[Params], **origin: str) -> Path:
     for name in sorted({name for params in entries for name in params}):
         tensors |= _packed(name, [np.asarray(params[name]) if name in params else None for params in entries])
     # One note of ours and not several of safetensors' own, whose order changes from one process to the next.
-    note = json.dumps({"format": _FORMAT, "categories": len(entries), **origin}, sort_keys=True)
+    about = {"format": _FORMAT, "categories": len(entries), "sha256": _digest(tensors)}
+    note = json.dumps({**about, **origin}, sort_keys=True)
     write_whole(Path(path), to_bytes(tensors, {"codebook": note}))
     return Path(path)
 
@@ -117,6 +124,8 @@ def load(path: str | Path) -> list[Params]:
             return from_systems([tensors[name] for name in sorted(tensors, key=_numbered)])
         if not 0 < note["categories"] <= os.path.getsize(path):
             raise ValueError(f"it says that it holds {note['categories']} categories")
+        if note.get("sha256", _digest(tensors)) != _digest(tensors):
+            raise ValueError("its arrays are not those that were written")
         entries = _unpacked(tensors, note["categories"])
     except (SafetensorError, InputError, KeyError, TypeError, ValueError, IndexError, struct.error, OSError) as error:
         raise CorruptError(f"{str(path)!r} is not a codebook: {error}") from None
@@ -151,7 +160,9 @@ def check_fits(formula: Formula, entries: Sequence[Params], where: str = "the co
                 ", ".join(f"{name} {tuple(array.shape)}" for name, array in one.items()) for one in (params, expected)
             )
             family = type(formula).__module__.rpartition(".")[2]
-            raise InputError(f"{where} is not for {family!r}: its category {number} holds {found}; expected {wanted}")
+            raise InputError(
+                f"{where} is not for {family!r}: its category {number} holds {found}; expected is like {wanted}"
+            )
 
 
 def _drawn(formula: Formula, params: Params) -> bool:
@@ -200,6 +211,14 @@ def _parts(value: np.ndarray, rows: np.ndarray | None, categories: int) -> Itera
     if len(rows) != categories or (rows < 0).any() or rows.sum() != len(value):
         raise ValueError(f"{len(value)} rows are not those of {categories} categories")
     return iter(np.split(value, np.cumsum(rows)[:-1]))
+
+
+def _digest(tensors: dict[str, np.ndarray]) -> str:
+    """A hash of all names, types, shapes and values."""
+    whole = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        whole.update(f"{name} {value.dtype.str} {value.shape}\n".encode() + value.tobytes())
+    return whole.hexdigest()
 
 
 def _note(path: Path) -> dict[str, Any] | None:

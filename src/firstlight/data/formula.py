@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import torch
 
 
+MOST_PICTURES = 1 << 30
+"""of a set; their labels alone take 8 GB"""
+
+
 class FormulaPictures(Pictures):
     """``categories * instances`` pictures; picture ``n`` is member ``n % instances`` of class ``n // instances``.
 
@@ -61,7 +65,10 @@ class FormulaPictures(Pictures):
             if not isinstance(value, (int, np.integer)) or value < least:
                 raise InputError(f"{name}={value!r}: must be a whole number, at least {least}")
         if formula.categories is not None and categories > formula.categories:
-            raise InputError(f"categories={categories}: {formula} has {formula.categories}")
+            family = type(formula).__module__.rpartition(".")[2]
+            raise InputError(f"categories={categories}: {family} has {formula.categories:,} with these settings")
+        if categories * instances > MOST_PICTURES:
+            raise InputError(f"{categories:,} classes of {instances:,} pictures are more than {MOST_PICTURES:,}")
         self.formula, self.instances, self.size, self.seed = formula, instances, size, seed
         self.threads = threads or threads_here()
         self._known: list[Params | None] = [None] * categories

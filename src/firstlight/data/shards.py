@@ -116,6 +116,7 @@ def open_pictures(made: FileSet, folder: Path, given: Path | None = None) -> Eve
 
     Raises:
         InputError: if the folder keeps other classes than the codebook that is given.
+        CorruptError: if the folder's classes are damaged, or not those that its manifest names.
     """
     kept, told = folder / CATEGORIES, False
     with _disk.one_at_a_time(folder / "recipe.json") as turn:
@@ -128,6 +129,12 @@ def open_pictures(made: FileSet, folder: Path, given: Path | None = None) -> Eve
             pictures = _pictures(made, None if given is None else codebook.read(given))
             yield from pictures.prepare()
             _keep(folder, [pictures.params(category) for category in range(made.categories)])
+    listed = _read_json(folder / MANIFEST).get("codebook")
+    if isinstance(listed, dict) and listed.get("sha256") != _disk.digest(kept):
+        raise CorruptError(
+            f"{str(kept)!r} is not the one that {str(folder / MANIFEST)!r} names; without it, the same command finds "
+            "its classes again"
+        )
     entries = codebook.load(kept)
     if given is not None and not _same(entries, codebook.read(given)[: made.categories]):
         raise InputError(f"codebook: {str(given)!r} holds other classes than {str(kept)!r}; choose another --out")

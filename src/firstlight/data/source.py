@@ -152,6 +152,9 @@ def _find(path: str | Path) -> Events[list[Entry]]:
     if not str(path).strip() or not os.path.exists(place):
         raise InputError(_missing(path, place))
     if place.is_dir():
+        if (place / "recipe.json").is_file() and (place / "images").is_dir():
+            yield Note(f"{shown(path)} is a rendered set with annotations; its pictures are those in images/")
+            place = place / "images"
         found = yield from walk(place)
         yield from _remarks(found)
         entries, remarks = arrange(place, found)

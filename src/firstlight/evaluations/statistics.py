@@ -52,7 +52,7 @@ class Statistics(Evaluation):
       where there is an encoder.
 
     All but compactness are measured on grey pictures, for each by itself. Intervals are the middle 95 % of 1,000
-    bootstrap samples, of pictures, and of classes for compactness.
+    bootstrap samples, of pictures, and of classes for compactness, of which it takes three.
 
     Differs from the papers: the filling rate is that of the pictures as they are shown, and not of the points of a
     search; compactness is divided by the distance of the centres, so that sets and encoders of any scale compare.
@@ -131,9 +131,10 @@ class Statistics(Evaluation):
             if len(within) < 2 or not between.any():
                 yield Note(f"statistics: no {name.replace('_', ' ')}; it takes two classes of two pictures each")
                 break
-            low, high = percentiles(compactness(within, between, resampled(len(within), seed)))
-            mean = float(compactness(within, between, np.ones((1, len(within))))[0])
-            found[name] = {"mean": mean, "low": low, "high": high}
+            found[name] = {"mean": float(compactness(within, between, np.ones((1, len(within))))[0])}
+            if len(within) > 2:  # of two classes, every resampling that holds both is the same
+                low, high = percentiles(compactness(within, between, resampled(len(within), seed)))
+                found[name] |= {"low": low, "high": high}
         return found
 
 
@@ -165,7 +166,7 @@ def _summary(values: np.ndarray, seed: int) -> dict[str, float]:
 
 def _flat(summaries: dict[str, dict[str, float]]) -> dict[str, float]:
     ends = {"mean": "", "low": "_low", "high": "_high"}
-    return {f"{n}{end}": values[key] for n, values in summaries.items() if values for key, end in ends.items()}
+    return {f"{n}{end}": v[key] for n, v in summaries.items() for key, end in ends.items() if key in v}
 
 
 def _text(numbers: dict, classes: dict, background: int | None, count: int) -> str:

@@ -45,10 +45,7 @@ def path(flat, width, height, xs, ys, first, count, light, numbers, shares):
     for start in range(0, count, BLOCK):
         size = min(BLOCK, count - start)
         used = (size + 15) // 16 * 16  # the rest are points at the last corner
-        for i in range(used + 1):
-            numbers[_X + i], numbers[_Y + i] = xs[corner], ys[corner]
-            if i < size:
-                corner = corner + 1 if corner + 1 < len(xs) else 0
+        corner = _copy(xs, ys, corner, size, used, numbers)
         limit, spare = _plan(used, np.int32(width), np.int32(height), numbers)
         if spare >= 0:
             _settle(used, limit, spare, numbers, shares)
@@ -61,6 +58,22 @@ def path(flat, width, height, xs, ys, first, count, light, numbers, shares):
                 x0, y0, x1, y1 = numbers[_X + i], numbers[_Y + i], numbers[_X + i + 1], numbers[_Y + i + 1]
                 if draw_within(flat, width, height, x0, y0, x1, y1, light):
                     draw_across(flat, width, height, x0, y0, x1, y1, light)
+
+
+@kernel
+def _copy(xs, ys, corner, size, used, numbers):
+    """Copies the ends of ``size`` lines from a corner on, round the end of the polyline; returns the corner reached."""
+    straight = min(size + 1, len(xs) - corner)
+    for j in range(straight):
+        numbers[np.uint64(j)] = xs[np.uint64(corner) + np.uint64(j)]
+    for j in range(straight):
+        numbers[np.uint64(_Y) + np.uint64(j)] = ys[np.uint64(corner) + np.uint64(j)]
+    for j in range(size + 1 - straight):
+        numbers[straight + j], numbers[_Y + straight + j] = xs[j], ys[j]
+    for j in range(size + 1, used + 1):
+        numbers[j], numbers[_Y + j] = numbers[size], numbers[_Y + size]
+    reached = corner + size
+    return reached if reached < len(xs) else reached - len(xs)
 
 
 @kernel

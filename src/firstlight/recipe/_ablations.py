@@ -191,7 +191,8 @@ def told(ablation: Ablation, correct: Mapping[str, np.ndarray]) -> str:
         first = f"Of {_counted(total, 'pair')} of settings, {agree} differ{'s' * (agree == 1)} as published"
         first += f", {against} the other way round and {open_} may be chance."
     where = f"on average over {', '.join(ablation.columns)}" if ablation.columns else "in its order"
-    best = f"Best here: {ours} ({max(means):.1%}); published {where}: {theirs}."
+    level = [name for name, mean in zip(names, means) if mean == max(means)]
+    best = f"Best here: {' and '.join(level)} ({max(means):.1%}); published {where}: {theirs}."
     return f"{first} {best} {_against_scratch(ours, correct)}"
 
 

@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import spec
 from ..errors import InputError
 from ..events import Events, Note, drain
@@ -83,6 +85,7 @@ def source(
             formula, categories=categories, instances=instances, size=size, seed=seed, codebook=codebook
         )
         yield from drawn.prepare()
+        drawn.read(np.array([0, len(drawn) - 1]))  # what cannot be drawn at this size is refused now
         return drawn
 
     from ..data.source import open_pictures

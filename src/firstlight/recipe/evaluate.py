@@ -53,6 +53,8 @@ class Evaluate(Recipe):
         _choose.positive(
             size=self.size, labels_per_class=self.labels_per_class, categories=self.categories, instances=self.instances
         )
+        if not self.protocols:
+            raise InputError(f"protocols: none given; allowed: {', '.join(spec.names('evaluations'))}")
         drawn = _choose.is_formula(self.data)
         if drawn:
             _choose.picture_formula(self.data)

@@ -7,8 +7,8 @@ Data: 1,000 spatial systems, 500 clouds of 10,000 points each, a fifth of them o
 written as tar shards. ``--formula 'points(scene=True)'`` draws rooms with oriented boxes instead, on which the paper's
 networks are pre-trained.
 Cost: 500,000 clouds of 120 kB, 60 GB.
-Published (VoteNet, mAP@.25 after fine-tuning): ScanNet V2 61.9, SUN RGB-D 59.4; from scratch 57.9 and 57.4. With a
-tenth of ScanNet's scenes 38.3.
+Published (VoteNet, mAP@.25 after fine-tuning): ScanNet V2 61.9, SUN RGB-D 59.4. With a tenth of
+ScanNet's scenes 38.3.
 Training, published: VoteNet's own, Adam at 1e-3, batch 8, 180 epochs, tenfold less at 80, 120 and 160.
 Differs: this draws the set only, because we have no detection in point clouds yet.
 """
