@@ -85,3 +85,14 @@ def test_cosine_and_sine_are_exact_to_the_last_places():
     cosine, sine = cos_sin(np.array([0.0, 0.25, 0.5, 0.75]))
     assert cosine.tolist() == [1, 0, -1, 0]
     assert sine.tolist() == [0, 1, 0, -1]
+
+
+def test_few_numbers_are_those_that_many_begin_with():
+    for count in range(1, 12):
+        for number in range(5):
+            one, other = Draw(3, number), Draw(3, number)
+            assert np.array_equal(one.uniform(-2.5, 7.0, count), Draw(3, number).uniform(-2.5, 7.0, 40)[:count])
+            assert np.array_equal(other.integers(-7, 1 << 30, count), Draw(3, number).integers(-7, 1 << 30, 40)[:count])
+            assert np.array_equal(one.bits(3), other.bits(3))
+    assert Draw(0, 0).uniform().shape == Draw(0, 0).integers(0, 5).shape == ()
+    assert (Draw(0, 0).uniform(shape=(2, 3)).shape, Draw(0, 0).integers(0, 5, 2).dtype) == ((2, 3), np.int64)

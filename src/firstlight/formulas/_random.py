@@ -14,6 +14,9 @@ _ONES = (1 << 64) - 1
 _GAMMA = 0x9E3779B97F4A7C15
 _ROOT = 0x66697273746C6967  # the bytes of "firstlig": keeps seed 0, category 0 away from the all-zero state
 
+FEW = 8
+"""Up to so many numbers are drawn one by one."""
+
 
 class Draw:
     """A stream of random numbers named by (seed, category, instance).
@@ -54,7 +57,10 @@ class Draw:
 
     def uniform(self, low: float = 0.0, high: float = 1.0, shape: int | tuple[int, ...] = ()) -> np.ndarray:
         """Even over ``[low, high)``, float64 of the given shape, from the top 53 bits of each value."""
-        unit = (self.bits(_volume(shape)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        if (count := _volume(shape)) <= FEW:
+            few = [low + (high - low) * ((word >> 11) * 2.0**-53) for word in self._words(count)]
+            return np.array(few, np.float64).reshape(shape)
+        unit = (self.bits(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
         return (low + (high - low) * unit).reshape(shape)
 
     def integers(self, low: int, high: int, shape: int | tuple[int, ...] = ()) -> np.ndarray:
@@ -63,8 +69,22 @@ class Draw:
         Multiplies the top 32 bits by the range and keeps the upper half, which favours no value by more than one
         part in 2**32 / (high - low).
         """
-        top = self.bits(_volume(shape)) >> np.uint64(32)
+        if (count := _volume(shape)) <= FEW:
+            few = [((word >> 32) * int(high - low) >> 32) + int(low) for word in self._words(count)]
+            return np.array(few, np.int64).reshape(shape)
+        top = self.bits(count) >> np.uint64(32)
         return ((top * np.uint64(high - low)) >> np.uint64(32)).astype(np.int64).reshape(shape) + low
+
+    def _words(self, count: int) -> list[int]:
+        """The next few values, as ``bits`` gives them; NumPy takes as long for one as for hundreds."""
+        words = []
+        for number in range(self._count + 1, self._count + 1 + count):
+            z = (number * _GAMMA + self.key) & _ONES
+            z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _ONES
+            z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _ONES
+            words.append(z ^ (z >> 31))
+        self._count += count
+        return words
 
     def chance(self, p: float) -> bool:
         """True with probability ``p``."""
