@@ -194,12 +194,13 @@ print(hashlib.sha256(canvas.tobytes()).hexdigest())
 def test_many_lines_at_once_are_the_same_lines(spread, count):
     draw, size = Draw(spread, count), 64
     numbers, shares = np.empty(max(count, _strokes.NUMBERS), np.int32), np.empty(_strokes.SHARES, np.float32)
+    lengths = np.empty(_strokes.LENGTHS, np.int32)
     for figure in range(6):
         walk = np.cumsum(draw.integers(-spread, spread + 1, (2, count)), axis=1)
-        xs, ys = (walk - walk[:, figure : figure + 1] + draw.integers(0, size, (2, 1))).astype(np.int32)
+        xs, ys = (walk - walk[:, figure % count][:, None] + draw.integers(0, size, (2, 1))).astype(np.int32)
         first, drawn = int(draw.integers(0, count)), int(draw.integers(1, count + 1)) if figure % 2 else count
         alone, together = np.zeros((size, size + 3), np.uint8), np.zeros((size, size + 3), np.uint8)
         _lines.path(alone.reshape(-1), size + 3, size, xs, ys, first, drawn, 200, numbers)
-        _strokes.path(together.reshape(-1), size + 3, size, xs, ys, first, drawn, 200, numbers, shares)
+        _strokes.path(together.reshape(-1), size + 3, size, xs, ys, first, drawn, 200, numbers, shares, lengths)
         assert np.array_equal(alone, together)
         assert alone.any() or figure  # the first figure begins on the canvas

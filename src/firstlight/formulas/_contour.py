@@ -30,7 +30,7 @@ from ._compile import kernel
 from ._lines import path, polygon, polyline
 from ._math import cos_sin
 from ._noise1 import noise1
-from ._strokes import NUMBERS, SHARES, WORTHWHILE
+from ._strokes import LENGTHS, NUMBERS, SHARES, WORTHWHILE
 
 CANVAS = 512
 """The side of the public pictures. Lengths are given in their pixels, and scaled with the side that is drawn."""
@@ -167,6 +167,7 @@ def outlines(key, lines, circle, first_wave, second_wave, numbers, removed, ligh
     state = _begun(lines, circle, first_wave, second_wave, numbers)
     columns, rows = np.empty(count, np.int32), np.empty(count, np.int32)
     room, shares = np.empty(max(count, NUMBERS), np.int32), np.empty(SHARES, np.float32)
+    lengths = np.empty(LENGTHS, np.int32)
     for line in range(lines):
         grey, k = _first_word(key, line, count)
         _grow(key, line, circle, numbers, state, columns, rows)
@@ -175,7 +176,7 @@ def outlines(key, lines, circle, first_wave, second_wave, numbers, removed, ligh
         if drawn < WORTHWHILE:
             path(flat, width, height, columns, rows, first, drawn, grey, room)
         else:
-            _strokes.path(flat, width, height, columns, rows, first, drawn, grey, room, shares)
+            _strokes.path(flat, width, height, columns, rows, first, drawn, grey, room, shares, lengths)
 
 
 @kernel

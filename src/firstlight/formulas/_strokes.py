@@ -1,8 +1,8 @@
 """Many short lines at once: the pixels of ``_lines.path``, worked out for hundreds of lines side by side.
 
-A short line drawn alone costs more for its beginning and its unforeseeable end than for its pixels. Here pixel number
-``slot`` of all lines of a block is found in one loop without branches, which compiles to vector instructions; lines
-that are over by then give their last pixel again.
+A short line drawn alone costs more for its beginning and its unforeseeable end than for its pixels. Here the lines of a
+block are put in order of their length, longest first, and pixel number ``slot`` of all that are so long is found in one
+loop without branches, which compiles to vector instructions.
 """
 
 import numpy as np
@@ -16,17 +16,21 @@ BLOCK = 256
 WORTHWHILE = 96
 """With fewer lines, drawing them one after the other is as fast."""
 
-NUMBERS, SHARES = 9 * BLOCK + 2, 2 * BLOCK
+NUMBERS, SHARES = 14 * BLOCK + 2, 2 * BLOCK
 """Room that ``path`` needs: int32 and float32."""
 
-_LONGEST = 48
+LENGTHS = 50
+"""Room for the numbers of lines of each length up to the longest that is drawn here, int32."""
+
+_LONGEST = LENGTHS - 2
 _ONE_HALF, _EIGHTH = np.float32(0.5), np.float32(0.125)
 _X, _Y = 0, BLOCK + 1
-_BASE, _FAR, _NEAR, _ALONG, _ASIDE, _STATE, _SPOT = (2 * BLOCK + 2 + k * BLOCK for k in range(7))
+_BASE, _FAR, _NEAR, _ALONG, _ASIDE, _STATE = (2 * BLOCK + 2 + k * BLOCK for k in range(6))
+_SORTED, _SORTED_FAR, _SORTED_NEAR, _SORTED_ALONG, _SORTED_ASIDE, _SPOT = (8 * BLOCK + 2 + k * BLOCK for k in range(6))
 
 
 @kernel
-def path(flat, width, height, xs, ys, first, count, light, numbers, shares):
+def path(flat, width, height, xs, ys, first, count, light, numbers, shares, lengths):
     """Draws ``count`` consecutive segments of a closed polyline, from corner ``first`` on, on a flat canvas.
 
     Args:
@@ -40,24 +44,25 @@ def path(flat, width, height, xs, ys, first, count, light, numbers, shares):
         light: grey value.
         numbers: int32 ``[NUMBERS]``, working memory.
         shares: float32 ``[SHARES]``, working memory.
+        lengths: int32 ``[LENGTHS]``, working memory.
     """
     corner = first
     for start in range(0, count, BLOCK):
         size = min(BLOCK, count - start)
         used = (size + 15) // 16 * 16  # the rest are points at the last corner
         corner = _copy(xs, ys, corner, size, used, numbers)
-        limit, spare = _plan(used, np.int32(width), np.int32(height), numbers)
-        if spare >= 0:
-            _settle(used, limit, spare, numbers, shares)
-            for slot in range(limit + 1):
-                _step(used, np.int32(slot), numbers, shares)
-                for j in range(used):
-                    flat[np.uint32(numbers[np.uint64(_SPOT) + np.uint64(j)])] = light
+        _plan(used, np.int32(width), np.int32(height), numbers)
         for i in range(size):
-            if numbers[_STATE + i]:
+            if numbers[_STATE + i] == 2 or (numbers[_STATE + i] == 1 and numbers[_FAR + i] > _LONGEST):
                 x0, y0, x1, y1 = numbers[_X + i], numbers[_Y + i], numbers[_X + i + 1], numbers[_Y + i + 1]
                 if draw_within(flat, width, height, x0, y0, x1, y1, light):
                     draw_across(flat, width, height, x0, y0, x1, y1, light)
+        longest = _sort(size, numbers, lengths)
+        _share(lengths[0], numbers, shares)
+        for slot in range(longest + 1):
+            _step(lengths[slot], np.int32(slot), numbers, shares)
+            for j in range(lengths[slot]):
+                flat[np.uint32(numbers[np.uint64(_SPOT) + np.uint64(j)])] = light
 
 
 @kernel
@@ -81,13 +86,8 @@ def _plan(used, width, height, numbers):
     """Finds each line's lengths and steps, and whether it is within the canvas (1), crosses its border (2) or neither.
 
     Indices are unsigned throughout: those that might be negative would not be vectorised.
-
-    Returns:
-        The length up to which it pays to draw lines together, and a pixel that is drawn anyway, below 0 if there is
-        none.
     """
     one = np.int32(1)
-    total, inside, spare = np.int32(0), np.int32(0), np.int32(-1)
     for j in range(used):
         i = np.uint64(j)
         x0, x1 = numbers[i], numbers[i + np.uint64(1)]
@@ -107,38 +107,45 @@ def _plan(used, width, height, numbers):
         union = np.int32(x0 | x1 | y0 | y1 | left0 | left1 | below0 | below1)
         beside = np.int32((x0 & x1) | (y0 & y1) | (left0 & left1) | (below0 & below1))
         numbers[np.uint64(_STATE) + i] = one if union >= 0 else (np.int32(2) if beside >= 0 else np.int32(0))
-    for j in range(used):
-        i = np.uint64(j)
-        within = np.int32(numbers[np.uint64(_STATE) + i] & one)
-        total = np.int32(total + np.int32(within * numbers[np.uint64(_FAR) + i]))
-        inside = np.int32(inside + within)
-    # Twice the mean covers most lines; each slot is paid for by all of them.
-    limit = min(np.int64(_LONGEST), 2 * np.int64(total) // max(np.int64(inside), 1) + 1)
-    for j in range(used):
-        i = np.uint64(j)
-        fits = (numbers[np.uint64(_STATE) + i] == 1) & (numbers[np.uint64(_FAR) + i] <= limit)
-        base = numbers[np.uint64(_BASE) + i]
-        spare = base if fits and base > spare else spare
-    return limit, spare
 
 
 @kernel
-def _settle(used, limit, spare, numbers, shares):
-    """Leaves the lines up to the limit to the slots and the other ones, now points at ``spare``, to their states.
+def _sort(size, numbers, lengths):
+    """Puts the lines within the canvas in order of their length and forgets the others.
 
-    Pixel number s of a line is ``floor(s near / far + 1/2)`` aside. An eighth over ``far`` more never reaches the next
-    whole number, and keeps rounding from falling short of one.
+    Returns:
+        The longest length. ``lengths[s]`` is then the number of lines that have a pixel ``s``.
+    """
+    for length in range(LENGTHS):
+        lengths[length] = 0
+    for i in range(size):
+        if numbers[_STATE + i] == 1 and numbers[_FAR + i] <= _LONGEST:
+            lengths[numbers[_FAR + i]] += 1
+    reached, longest = np.int32(0), 0
+    for length in range(_LONGEST, -1, -1):
+        count = lengths[length]
+        longest = length if count and length > longest else longest
+        lengths[length] = reached
+        reached += count
+    for i in range(size):
+        if numbers[_STATE + i] == 1 and numbers[_FAR + i] <= _LONGEST:
+            k = lengths[numbers[_FAR + i]]
+            lengths[numbers[_FAR + i]] = k + 1
+            for kind in range(5):
+                numbers[_SORTED + kind * BLOCK + k] = numbers[_BASE + kind * BLOCK + i]
+    return longest
+
+
+@kernel
+def _share(used, numbers, shares):
+    """How far aside a line is at its first pixel, plus a half, and how much more at each following one.
+
+    Pixel number s is ``floor(s near / far + 1/2)`` aside. An eighth over ``far`` more never reaches the next whole
+    number, and keeps rounding from falling short of one.
     """
     for j in range(used):
         i = np.uint64(j)
-        far, state = numbers[np.uint64(_FAR) + i], numbers[np.uint64(_STATE) + i]
-        fits = (state == 1) & (far <= limit)
-        numbers[np.uint64(_STATE) + i] = np.int32(0) if fits else state
-        numbers[np.uint64(_BASE) + i] = numbers[np.uint64(_BASE) + i] if fits else spare
-        numbers[np.uint64(_FAR) + i] = far if fits else np.int32(0)
-    for j in range(used):
-        i = np.uint64(j)
-        far, near = np.float32(numbers[np.uint64(_FAR) + i]), np.float32(numbers[np.uint64(_NEAR) + i])
+        far, near = np.float32(numbers[np.uint64(_SORTED_FAR) + i]), np.float32(numbers[np.uint64(_SORTED_NEAR) + i])
         far = far if far > np.float32(0) else np.float32(1)
         shares[i] = near / far
         shares[np.uint64(BLOCK) + i] = _ONE_HALF + _EIGHTH / far
@@ -146,12 +153,10 @@ def _settle(used, limit, spare, numbers, shares):
 
 @kernel
 def _step(used, slot, numbers, shares):
-    """Where pixel number ``slot`` of each line is, or its last."""
+    """Where pixel number ``slot`` of the first lines is."""
     for j in range(used):
         i = np.uint64(j)
-        far = numbers[np.uint64(_FAR) + i]
-        step = slot if slot < far else far
-        aside = np.int32(np.float32(step) * shares[i] + shares[np.uint64(BLOCK) + i])
-        along = np.int32(step * numbers[np.uint64(_ALONG) + i])
-        aside = np.int32(aside * numbers[np.uint64(_ASIDE) + i])
-        numbers[np.uint64(_SPOT) + i] = np.int32(np.int32(numbers[np.uint64(_BASE) + i] + along) + aside)
+        aside = np.int32(np.float32(slot) * shares[i] + shares[np.uint64(BLOCK) + i])
+        along = np.int32(slot * numbers[np.uint64(_SORTED_ALONG) + i])
+        aside = np.int32(aside * numbers[np.uint64(_SORTED_ASIDE) + i])
+        numbers[np.uint64(_SPOT) + i] = np.int32(np.int32(numbers[np.uint64(_SORTED) + i] + along) + aside)
