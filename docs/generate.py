@@ -5,7 +5,10 @@ A table stands between ``<!-- name -->`` and ``<!-- /name -->``.
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean as mean
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -72,6 +75,125 @@ def compare() -> str:
     return "\n".join(lines + said)
 
 
+def methods() -> str:
+    """What every method learned at the common budget, one table for each backbone, and with which settings."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / "methods").glob("*.json"))]
+    if not records:
+        return "Not measured yet."
+    parts = []
+    for backbone, mode in sorted({(record["backbone"], record["mode"]) for record in records}):
+        here = [record for record in records if (record["backbone"], record["mode"]) == (backbone, mode)]
+        here += [r for r in records if mode == "own" and r["backbone"] == backbone and r["method"] in PLAIN]
+        parts += _methods_of(here, mode)
+    return "\n".join(parts)
+
+
+PLAIN = ("pixels", "random")
+
+
+def _methods_of(records: list[dict[str, Any]], mode: str) -> list[str]:
+    """The table of one backbone: best linear accuracy first, means over the seeds."""
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for record in sorted(records, key=lambda record: record["settings"]["seed"]):
+        runs.setdefault(record["method"], []).append(record)
+    accuracy = lambda name, protocol: mean(r["results"][protocol]["numbers"]["accuracy"] for r in runs[name])  # noqa: E731
+    trained = next((runs[name][0] for name in runs if name not in PLAIN), None)
+    protocols = list(records[0]["results"])
+    judge = "linear" if "linear" in protocols else protocols[-1]
+    about = ["", "### Untrained", ""]
+    if trained:
+        how, optimisation = trained["settings"]["training"], trained["settings"]["training"]["optimisation"]
+        rule = f"{optimisation['optimizer']} at {optimisation['lr']:g} (for a batch of 256)"
+        about = [
+            "", f"### `{trained['settings']['model']}`{' with its own optimisation' * (mode == 'own')}", "",
+            f"{trained['settings']['data']['train']:,} training and {trained['settings']['data']['test']:,} test "
+            f"pictures, {how['steps']:,} steps of {how['batch']} pictures, "
+            f"{'each its own optimiser' if mode == 'own' else rule}, {how['precision']}; "
+            f"{trained['machine']['device']}, {trained['machine']['threads']} threads.",
+        ]  # fmt: skip
+    titles = {"knn": "k-NN", "linear": "linear", "finetune": "fine-tuning"}
+    head = ["method", *(titles.get(name, name) for name in protocols), "over the random encoder (95 % interval)"]
+    head += ["feature std", "effective rank", "teacher entropy", "seconds", "core seconds", "seeds"]
+    lines = [*about, "", f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
+    for name in sorted(runs, key=lambda name: -accuracy(name, judge)):
+        of, mark = runs[name], " (labels)" if runs[name][0]["settings"]["labels"] else ""
+        cells = [f"{name if name in PLAIN else f'`{name}`'}{mark}"]
+        cells += [f"{100 * accuracy(name, protocol):.1f}" for protocol in protocols]
+        cells += [_gain(of, runs.get("random", []), judge) if name not in PLAIN else ""]
+        cells += [_average(r["features"].get(key) for r in of) for key in ("feature_std", "effective_rank")]
+        last = [r["training"].get("last", {}) for r in of]
+        cells += [_average(x.get("teacher_entropy", x.get("entropy")) for x in last)]
+        cells += [_average((r["training"].get(key) for r in of), 0) for key in ("seconds", "core_seconds")]
+        lines.append(f"| {' | '.join(cells)} | {len(of)} |")
+    lines += ["", "Settings, the methods' defaults:", ""]
+    for name in sorted(set(runs) - set(PLAIN)):
+        inside = ", ".join(f"{key}={value}" for key, value in runs[name][0]["settings"]["of method"].items())
+        lines.append(f"* `{name}`: {inside or 'none'}")
+    return lines
+
+
+def _gain(records: list[dict[str, Any]], random: list[dict[str, Any]], protocol: str) -> str:
+    """By how many points the linear accuracy exceeds that of the random encoder of the same seed, and the interval."""
+    import numpy as np
+
+    from firstlight.evaluations._intervals import difference
+
+    plain = {record["settings"]["seed"]: record for record in random}
+    pairs = [(record, plain[seed]) for record in records if (seed := record["settings"]["seed"]) in plain]
+    if not pairs:
+        return ""
+
+    def right(record: dict[str, Any]) -> Any:
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(record["results"][protocol]["right"]), np.uint8))
+        return bits[: record["settings"]["data"]["test"]].astype(bool)
+
+    gain = difference(*(np.array([right(pair[side]) for pair in pairs]) for side in (0, 1)))
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * value for value in gain))
+
+
+def _average(values: Iterable[float | None], digits: int = 2) -> str:
+    known = [value for value in values if value is not None]
+    return f"{mean(known):,.{digits}f}" if known else ""
+
+
+def ssl_speed() -> str:
+    """Pictures a second of self-supervised training against the peers."""
+    path = RESULTS / "ssl_speed.json"
+    if not path.exists():
+        return "Not measured yet."
+    record = json.loads(path.read_text(encoding="utf-8"))
+    kinds = list(next(iter(record["rows"].values()))["pictures/s"]["ours"])
+    head = [
+        "",
+        *(f"{kind}: ours / lightly" for kind in kinds),
+        *(f"{kind}: ratio" for kind in kinds),
+        "each at its best",
+    ]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
+    for name, row in record["rows"].items():
+        pictures, ratios = row["pictures/s"], row["ratios"]
+        cells = [name, *(f"{pictures['ours'][kind]:,.0f} / {pictures['lightly'][kind]:,.0f}" for kind in kinds)]
+        for kind in (*kinds, "best"):
+            low, high = ratios[kind]["range"]
+            cells.append(f"{ratios[kind]['median']:.2f} ({low:.2f} to {high:.2f})")
+        lines.append(f"| {' | '.join(cells)} |")
+    machine, settings = record["machine"], record["settings"]
+    lines += [
+        "", f"Pictures a second; medians of {settings['rounds']} paired runs and the range of their ratios. Batch "
+        f"{settings['batch']}, {settings['size']} px, {machine['device']}, {machine['threads']} threads, torch "
+        f"{record['versions']['torch']}, lightly {record['versions']['lightly']}, {record['date']}. "
+        f"stable-pretraining: {record['left out']['stable_pretraining']}.",
+    ]  # fmt: skip
+    if record["profile"]:
+        lines += ["", "Where our time goes, in milliseconds a step:", ""]
+        parts = list(next(iter(next(iter(record["profile"].values())).values())))
+        lines += [f"| | {' | '.join(parts)} |", f"| --- | {' | '.join(['---'] * len(parts))} |"]
+        for name, of in record["profile"].items():
+            for kind, spent in of.items():
+                lines.append(f"| {name} {kind} | {' | '.join(f'{spent[part]:,.0f}' for part in parts)} |")
+    return "\n".join(lines)
+
+
 def recipes() -> str:
     """Every published recipe: what is drawn, how much of it, and the training."""
     from firstlight import recipes as published
@@ -118,6 +240,7 @@ PAGES = {
     "README.md": {"quickstart": quickstart},
     "docs/speed.md": {"render": render, "families": families},
     "docs/results.md": {"compare": compare},
+    "docs/methods.md": {"methods": methods, "ssl_speed": ssl_speed},
     "docs/recipes.md": {"recipes": recipes},
     "docs/ablations.md": {"ablations": ablations},
 }

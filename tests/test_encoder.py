@@ -196,6 +196,107 @@ def test_keep_is_refused_where_it_has_no_meaning(encoders):
         encoders("vit").tokens(pictures(), keep[:1])
 
 
+@every_family
+@torch.no_grad()
+def test_both_in_one_pass(encoders, family):
+    encoder, x = encoders(family), pictures()
+    pooled, tokens = encoder.pooled_and_tokens(x)
+    close(pooled, encoder(x))
+    close(tokens, encoder.tokens(x))
+    assert tokens.shape[1:] == (encoder.prefix + encoder.regions, encoder.token_width)
+
+
+FILLABLE = (*MASKABLE, "swin")
+every_fillable = pytest.mark.parametrize("family", FILLABLE)
+
+
+def holes(encoder: Encoder, cells: int, count=2, seed=3) -> torch.Tensor:
+    return torch.rand(count, cells, generator=torch.Generator().manual_seed(seed)) < 0.4
+
+
+@every_fillable
+@torch.no_grad()
+def test_a_hole_takes_the_place_of_the_embedded_patch(encoders, family):
+    """The reference replaces what the patch embedding puts out, whatever the model does next."""
+    encoder, x = encoders(family), pictures()
+    hidden, hole = holes(encoder, encoder.regions), torch.randn(encoder.entry)
+
+    def replaced(_, inputs, out):
+        times = out.shape[1] // int(encoder.regions**0.5)
+        grid = hidden.view(2, *[int(encoder.regions**0.5)] * 2)
+        grid = grid.repeat_interleave(times, 1).repeat_interleave(times, 2)
+        return torch.stack(
+            [
+                torch.stack([torch.stack([hole if h else p for h, p in zip(*row)]) for row in zip(*picture)])
+                for picture in zip(grid, out)
+            ]
+        )
+
+    handle = encoder.net.patch_embed.register_forward_hook(replaced)
+    features = encoder.net.forward_features(x)
+    handle.remove()
+
+    pooled, tokens = encoder.pooled_and_tokens(x, hidden, hole)
+    close(tokens, encoder._flat(features))
+    close(pooled, encoder.net.forward_head(features, pre_logits=True))
+    close(encoder.tokens(x, hidden=hidden, hole=hole), tokens)
+
+
+@every_fillable
+@torch.no_grad()
+def test_hidden_patches_are_never_seen(encoders, family):
+    encoder, x = encoders(family), pictures()
+    hidden, hole = holes(encoder, encoder.regions), torch.randn(encoder.entry)
+    cells = int(encoder.regions**0.5)
+    times = SIZE // cells
+    square = hidden.view(2, 1, cells, cells).repeat_interleave(times, 2).repeat_interleave(times, 3)
+    elsewhere = torch.where(square, 7.0, x)
+    assert torch.equal(encoder.tokens(x, hidden=hidden, hole=hole), encoder.tokens(elsewhere, hidden=hidden, hole=hole))
+    close(encoder.tokens(x, hidden=torch.zeros_like(hidden), hole=hole), encoder.tokens(x))
+
+
+@torch.no_grad()
+def test_holes_may_be_coarser_or_finer_than_tokens(encoders):
+    hole = torch.randn(48)
+    coarse = torch.tensor([[True, False, False, True], [False, True, False, False]])
+    fine = coarse.view(2, 2, 2).repeat_interleave(4, 1).repeat_interleave(4, 2).flatten(1)
+    vit = encoders("vit")
+    close(vit.tokens(pictures(), hidden=coarse, hole=hole), vit.tokens(pictures(), hidden=fine, hole=hole))
+    swin, hole = encoders("swin"), torch.randn(24)
+    finest = fine.view(2, 8, 8).repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1)  # a cell for each patch
+    close(swin.tokens(pictures(), hidden=coarse, hole=hole), swin.tokens(pictures(), hidden=finest, hole=hole))
+
+
+@torch.no_grad()
+def test_some_patches_may_be_kept_and_others_hidden(encoders):
+    encoder, x, hole = encoders("vit"), pictures(), torch.randn(48)
+    hidden, order = holes(encoder, encoder.patches), torch.arange(encoder.patches).expand(2, -1)
+    close(encoder.tokens(x, order, hidden, hole), encoder.tokens(x, hidden=hidden, hole=hole))
+
+
+@every_fillable
+def test_holes_learn(encoders, family):
+    encoder = encoders(family)
+    hole = torch.zeros(encoder.entry, requires_grad=True)
+    encoder.tokens(pictures(), hidden=holes(encoder, encoder.regions), hole=hole).square().sum().backward()
+    assert hole.grad.abs().sum() > 0
+
+
+def test_holes_are_refused_where_they_have_no_place(encoders):
+    hidden = torch.zeros(2, 64, dtype=torch.bool)
+    for family in ("resnet18", "mixer", "xcit"):
+        assert encoders(family).entry is None
+        with pytest.raises(InputError, match=r"cannot hide patches; choose a Vision Transformer.*swin_"):
+            encoders(family).tokens(pictures(), hidden=hidden, hole=torch.zeros(48))
+    vit = encoders("vit")
+    for wrong in (hidden[:1], hidden[:, :9], hidden[:, :5], hidden.float(), hidden[:, :0]):
+        with pytest.raises(InputError, match="hidden must be bool"):
+            vit.tokens(pictures(), hidden=wrong, hole=torch.zeros(48))
+    for wrong in (None, torch.zeros(24), torch.zeros(1, 48)):
+        with pytest.raises(InputError, match=r"hole must be a vector \[48\]"):
+            vit.tokens(pictures(), hidden=hidden, hole=wrong)
+
+
 @pytest.mark.parametrize("family", ["resnet18", "efficientnetv2", "vit", "deit distilled", "xcit", "swin"])
 @torch.no_grad()
 def test_crops_of_another_size(encoders, family):
@@ -211,6 +312,29 @@ def test_kept_patches_of_a_crop_of_another_size(encoders, family):
     order = torch.arange(16).expand(2, -1)
     close(encoder.tokens(x, order), encoder.tokens(x))
     assert encoder.tokens(x, order[:, :3]).shape[1] == encoder.prefix + 3
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_map_of_one_position_learns_in_bf16_what_it_learns_in_fp32(layout):
+    """torch leaves the padding's part of the gradient unwritten there; all of it but the kernel's centre is zero."""
+    torch.manual_seed(0)
+    encoder, x = Encoder("resnet10t", size=32).to(memory_format=layout), pictures(16, count=64)
+    weight = encoder.net.layer4[0].conv1.weight
+    torch.nn.init.ones_(encoder.net.layer4[0].bn2.weight)  # timm begins at zero: no gradient would come through
+    found = {}
+    for half in (False, True):
+        encoder.zero_grad()
+        waste = [torch.full_like(weight, 1e18).bfloat16() for _ in range(4)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = encoder(x.contiguous(memory_format=layout))
+        del waste
+        out.float().square().sum().backward()
+        found[half] = weight.grad.clone()
+    centre = torch.zeros_like(weight, dtype=torch.bool)
+    centre[:, :, 1, 1] = True
+    assert found[True][centre].any()
+    assert (found[True][~centre] == 0).all()
+    assert (found[True] - found[False]).norm() < 0.3 * found[False].norm()
 
 
 def test_sizes_that_cannot_be_taken():

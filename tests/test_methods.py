@@ -78,7 +78,8 @@ def test_a_deep_copy_trains_alike_and_apart(name):
 @names
 def test_half_precision_changes_little(name):
     method = tiny.build(name)
-    batch = tiny.batch(method)
+    # Batch norm over four noisy pictures, whose features hardly differ, would magnify the rounding tenfold.
+    batch = tiny.batch(method, samples=16)
     whole = method(batch, 0.5)["loss"]
     with torch.autocast("cpu", torch.bfloat16):
         half = method(batch, 0.5)["loss"]

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+import tiny as small
+from firstlight import spec
 from firstlight.errors import InputError
 from firstlight.methods import Optimisation
 from firstlight.train import optimisers, schedules
@@ -191,3 +193,188 @@ def test_weight_decay_is_constant_or_a_cosine():
     rising = Optimisation(weight_decay=(0.04, 0.4))
     assert schedules.weight_decay(rising, step=0, steps=10) == pytest.approx(0.04)
     assert schedules.weight_decay(rising, step=5, steps=10) == pytest.approx(0.22)
+
+
+# Names of the tiny ViT's weights, behind "encoder.net.". Positions and the class token have three dimensions and decay,
+# as in DINO and MAE.
+DECAYED = (
+    "cls_token pos_embed patch_embed.proj.weight "
+    "blocks.0.attn.qkv.weight blocks.0.attn.proj.weight blocks.0.mlp.fc1.weight blocks.0.mlp.fc2.weight "
+    "blocks.1.attn.qkv.weight blocks.1.attn.proj.weight blocks.1.mlp.fc1.weight blocks.1.mlp.fc2.weight"
+)
+UNDECAYED = (
+    "patch_embed.proj.bias blocks.0.norm1.weight blocks.0.norm1.bias blocks.0.attn.qkv.bias blocks.0.attn.proj.bias "
+    "blocks.0.norm2.weight blocks.0.norm2.bias blocks.0.mlp.fc1.bias blocks.0.mlp.fc2.bias "
+    "blocks.1.norm1.weight blocks.1.norm1.bias blocks.1.attn.qkv.bias blocks.1.attn.proj.bias "
+    "blocks.1.norm2.weight blocks.1.norm2.bias blocks.1.mlp.fc1.bias blocks.1.mlp.fc2.bias norm.weight norm.bias"
+)
+RESTING = {"mae": "pos_embed", "moco_v3": "pos_embed patch_embed.proj.weight patch_embed.proj.bias"}
+"""weights of the encoder that are not trained"""
+
+# Of the heads: what decays, what does not. SwAV's rule excludes nothing. The public codes of MoCo, SimSiam, NPID and
+# SupCon hand every weight to torch's SGD, which decays vectors too; here they never decay.
+HEADS = {
+    "barlow": (
+        "projector.0.weight projector.3.weight projector.6.weight",
+        "projector.1.weight projector.1.bias projector.4.weight projector.4.bias",
+    ),
+    "byol": (
+        "projector.0.weight projector.3.weight predictor.0.weight predictor.3.weight",
+        ("projector.0.bias projector.1.weight projector.1.bias predictor.0.bias predictor.1.weight predictor.1.bias"),
+    ),
+    "classify": (
+        "head.weight",
+        "head.bias",
+    ),
+    "deepcluster": (
+        ("projector.0.weight projector.0.bias projector.1.weight projector.1.bias projector.3.weight projector.3.bias"),
+        "",
+    ),
+    "dino": (
+        "head.layers.0.weight head.layers.2.weight head.layers.4.weight head.last.weight",
+        "head.layers.0.bias head.layers.2.bias head.layers.4.bias",
+    ),
+    "dinov2": (
+        "holes.vector head.layers.0.weight head.layers.2.weight head.layers.4.weight head.last.weight",
+        "head.layers.0.bias head.layers.2.bias head.layers.4.bias",
+    ),
+    "esvit": (
+        (
+            "head.layers.0.weight head.layers.2.weight head.layers.4.weight head.last.weight "
+            "region_head.layers.0.weight region_head.layers.2.weight region_head.layers.4.weight "
+            "region_head.last.weight"
+        ),
+        (
+            "head.layers.0.bias head.layers.2.bias head.layers.4.bias region_head.layers.0.bias "
+            "region_head.layers.2.bias region_head.layers.4.bias"
+        ),
+    ),
+    "ibot": (
+        "holes.vector head.layers.0.weight head.layers.2.weight head.layers.4.weight head.last.weight",
+        "head.layers.0.bias head.layers.2.bias head.layers.4.bias",
+    ),
+    "instance": (
+        "head.weight",
+        "head.bias",
+    ),
+    "mae": (
+        (
+            "decoder.enter.weight decoder.blocks.0.self_attn.in_proj_weight "
+            "decoder.blocks.0.self_attn.out_proj.weight decoder.blocks.0.linear1.weight "
+            "decoder.blocks.0.linear2.weight decoder.leave.weight"
+        ),
+        (
+            "decoder.hole decoder.enter.bias decoder.blocks.0.self_attn.in_proj_bias "
+            "decoder.blocks.0.self_attn.out_proj.bias decoder.blocks.0.linear1.bias decoder.blocks.0.linear2.bias "
+            "decoder.blocks.0.norm1.weight decoder.blocks.0.norm1.bias decoder.blocks.0.norm2.weight "
+            "decoder.blocks.0.norm2.bias decoder.blocks.1.weight decoder.blocks.1.bias decoder.leave.bias"
+        ),
+    ),
+    "moby": (
+        "projector.0.weight projector.3.weight predictor.0.weight predictor.3.weight",
+        (
+            "projector.0.bias projector.1.weight projector.1.bias projector.3.bias predictor.0.bias "
+            "predictor.1.weight predictor.1.bias predictor.3.bias"
+        ),
+    ),
+    "moco": (
+        "head.0.weight head.2.weight",
+        "head.0.bias head.2.bias",
+    ),
+    "moco_v3": (
+        "projector.0.weight projector.3.weight projector.6.weight predictor.0.weight predictor.3.weight",
+        ("projector.1.weight projector.1.bias projector.4.weight projector.4.bias predictor.1.weight predictor.1.bias"),
+    ),
+    "pirl": (
+        "head.weight tile_head.weight join.weight",
+        "head.bias tile_head.bias join.bias",
+    ),
+    "simclr": (
+        "head.0.weight head.3.weight",
+        "head.1.weight head.1.bias head.4.weight",
+    ),
+    "simsiam": (
+        "projector.0.weight projector.3.weight predictor.0.weight predictor.3.weight",
+        "projector.1.weight projector.1.bias predictor.1.weight predictor.1.bias predictor.3.bias",
+    ),
+    "supcon": (
+        "head.0.weight head.2.weight",
+        "head.0.bias head.2.bias",
+    ),
+    "swav": (
+        (
+            "projector.0.weight projector.0.bias projector.1.weight projector.1.bias projector.3.weight "
+            "projector.3.bias prototypes.weight"
+        ),
+        "",
+    ),
+    "teaching_assistant": (
+        "head.weight",
+        "head.bias",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", spec.names("methods"))
+def test_what_decays_is_as_listed(name):
+    method = small.build(name)
+    names = {id(parameter): key for key, parameter in method.named_parameters()}
+    found = {True: set(), False: set()}
+    for group in optimisers.parameter_groups(method, method.optimisation):
+        found[group["decays"]] |= {names[id(parameter)] for parameter in group["params"]}
+
+    trained = [
+        {f"encoder.net.{key}" for key in (set(keys.split()) - set(RESTING.get(name, "").split()))}
+        for keys in (DECAYED, UNDECAYED)
+    ]
+    decayed, undecayed = (encoder | set(keys.split()) for encoder, keys in zip(trained, HEADS[name]))
+    if name in ("swav", "deepcluster"):
+        decayed, undecayed = decayed | undecayed, set()
+    assert found == {True: decayed, False: undecayed}
+
+
+def test_simsiams_predictor_alone_keeps_its_rate():
+    for name in spec.names("methods"):
+        method = small.build(name)
+        names = {id(parameter): key for key, parameter in method.named_parameters()}
+        groups = optimisers.parameter_groups(method, method.optimisation)
+        constant = {names[id(p)] for group in groups if group["constant"] for p in group["params"]}
+        wanted = "0.weight 1.weight 1.bias 3.weight 3.bias" if name == "simsiam" else ""
+        assert constant == {f"predictor.{key}" for key in wanted.split()}
+
+    method = small.build("simsiam")
+    optimizer = optimisers.build(method, method.optimisation)
+    optimisers.set_rates(optimizer, 0.01, 1e-4, highest=0.05)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    for key, parameter in method.named_parameters():
+        assert rates[id(parameter)] == (0.05 if key.startswith("predictor.") else 0.01)
+        assert decays[id(parameter)] == (1e-4 if parameter.ndim > 1 else 0.0), "decay is not what is constant"
+
+
+def test_barlows_biases_and_norms_have_a_rate_of_their_own():
+    method = small.build("barlow")
+    optimizer = optimisers.build(method, method.optimisation)
+    optimisers.set_rates(optimizer, 0.2, 1e-6)
+    for group in optimizer.param_groups:
+        vector = not group["decays"]
+        assert all((parameter.ndim == 1) == vector for parameter in group["params"])
+        assert group["lr"] == pytest.approx(0.0048 if vector else 0.2)
+        assert group["adapts"] != vector
+
+
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_patches_have_a_rate_of_their_own(layer_decay):
+    method = small.build("classify")
+    chosen = Optimisation(patch_rate=0.2, layer_decay=layer_decay)
+    plain = Optimisation(layer_decay=layer_decay)
+    rates = [
+        {id(p): group["rate"] for group in optimisers.parameter_groups(method, which) for p in group["params"]}
+        for which in (chosen, plain)
+    ]
+    slowed = set()
+    for key, parameter in method.named_parameters():
+        ratio = rates[0][id(parameter)] / rates[1][id(parameter)]
+        assert ratio in (1.0, pytest.approx(0.2))
+        slowed |= {key} if ratio != 1.0 else set()
+    assert slowed == {"encoder.net.patch_embed.proj.weight", "encoder.net.patch_embed.proj.bias"}

@@ -8,17 +8,24 @@ import pytest
 import torch
 from torch import nn
 
+import tiny
+from firstlight.encoder import Encoder
 from firstlight.errors import InputError
-from firstlight.parts.crops import by_size
+from firstlight.parts.crops import by_size, each
 from firstlight.parts.decoder import Decoder, initialise
-from firstlight.parts.heads import PrototypeHead, projector
-from firstlight.parts.losses import entropy, spread
-from firstlight.parts.masks import random_mask
+from firstlight.parts.heads import PrototypeHead, WithTokens, projector
+from firstlight.parts.holes import Holes
+from firstlight.parts.losses import entropy, koleo, patch_distillation, spread
+from firstlight.parts.masks import block_mask, crop_masks, random_mask
 from firstlight.parts.momentum import Momentum, MovingMean
 from firstlight.parts.norm import BatchNorm, synchronised
 from firstlight.parts.patches import patchify, standardised, unpatchify
 from firstlight.parts.positions import fix, sincos
+from firstlight.parts.regions import matched, region_distillation
 from firstlight.parts.schedules import cosine, linear
+from firstlight.parts.sinkhorn import sinkhorn
+from firstlight.parts.targets import Targets
+from firstlight.views.random import Salt, uniforms
 
 
 def test_curves():
@@ -95,6 +102,28 @@ def test_a_moving_mean_moves_once_a_step_however_often_it_hears():
     assert list(whole.state_dict()) == ["value"]
 
 
+def test_a_moving_mean_weighs_rows_and_not_parts():
+    mean = MovingMean(2, momentum=0.5)
+    mean.hear(torch.ones(3, 2))
+    mean.hear(torch.full((1, 2), 5.0))
+    mean.hear(torch.ones(0, 2))
+    mean.follow(0.0)
+    assert mean.value.tolist() == [1, 1]
+    mean.hear(torch.ones(0, 2))
+    mean.follow(0.0)
+    assert mean.value.tolist() == [1, 1], "nothing heard, nothing moved"
+    rows = torch.randn(2, 3, 2)
+    torch.testing.assert_close(mean.centred(rows), rows - 1)
+    mean.follow(0.0)
+    torch.testing.assert_close(mean.value, 0.5 + 0.5 * rows.mean((0, 1)))
+
+
+@pytest.mark.parametrize("start", [-0.1, 1.5])
+def test_a_momentum_beyond_its_bounds_is_refused(start):
+    with pytest.raises(InputError, match="0 to 1"):
+        Momentum(nn.Linear(2, 2), start=start)
+
+
 @pytest.mark.parametrize("shape", [(8, 3), (4, 3, 5), (4, 3, 5, 2)])
 def test_our_batch_norm_equals_torchs(shape):
     torch.manual_seed(0)
@@ -142,6 +171,16 @@ def test_crops_of_one_size_share_a_pass_and_keep_their_order():
     out = by_size(forward, views)
     assert calls == [(4, 3, 8, 8), (6, 3, 4, 4)]
     torch.testing.assert_close(out, torch.cat([view.flatten(1).sum(1, keepdim=True) for view in views]))
+
+
+def test_each_view_keeps_its_own_outputs():
+    views = [torch.randn(2, 3, side, side) for side in (8, 4, 8)]
+    found = each(lambda x: (x.sum((1, 2, 3)), x.flatten(1)), views)
+    assert [tuple(row.shape) for _, row in found] == [(2, 192), (2, 48), (2, 192)]
+    for (total, row), view in zip(found, views):
+        torch.testing.assert_close(row, view.flatten(1))
+        torch.testing.assert_close(total, view.sum((1, 2, 3)))
+    assert each(nn.Flatten(), []) == []
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -202,6 +241,203 @@ def test_masks_belong_to_their_sample():
     assert len(hidden.unique(dim=0)) > 300
     share = hidden.double().mean(0)
     assert (share - 0.75).abs().max() < 0.08, "every place is hidden equally often (4 standard errors)"
+
+
+def rectangles(key: int, grid: int, count: float, smallest: int) -> list[list[bool]]:
+    """BEiT's mask for one picture in plain Python, with the numbers that the sample's key gives for each attempt."""
+    mask = [[False] * grid for _ in range(grid)]
+    done, attempt = 0, 0
+    while done < count:
+        for _ in range(10):
+            draw = uniforms(torch.tensor([key]), 4, Salt.BLOCK, attempt)[0].tolist()
+            attempt += 1
+            area = smallest + (count - done - smallest) * draw[0]
+            aspect = math.exp(math.log(0.3) + (math.log(1 / 0.3) - math.log(0.3)) * draw[1])
+            height, width = round(math.sqrt(max(area * aspect, 0))), round(math.sqrt(max(area / aspect, 0)))
+            if height >= grid or width >= grid:
+                continue
+            top, left = int(draw[2] * (grid - height + 1)), int(draw[3] * (grid - width + 1))
+            inside = [(row, column) for row in range(top, top + height) for column in range(left, left + width)]
+            new = [(row, column) for row, column in inside if not mask[row][column]]
+            if 0 < len(new) <= count - done:
+                for row, column in new:
+                    mask[row][column] = True
+                done += len(new)
+                break
+        else:
+            break
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("grid", "count", "smallest"), [(14, 75, 16), (8, 21.5, 4), (4, 7.9, 1), (7, 12, 4), (2, 2, 0)]
+)
+def test_rectangles_are_hidden_by_beits_rule(grid, count, smallest):
+    key = torch.arange(24) * 7919 + 3
+    hidden = block_mask(key, grid, torch.full((24,), count), smallest).view(-1, grid, grid)
+    for number, mask in zip(key.tolist(), hidden):
+        assert mask.tolist() == rectangles(number, grid, count, smallest)
+
+
+def test_masks_of_rectangles_have_beits_counts():
+    """Of BEiT's 75 patches, 68 % of the masks hide all, none hides more, and the mean is 74.5 (3,000 draws)."""
+    hidden = block_mask(torch.arange(3000) * 7919, 14, torch.full((3000,), 75), 16).sum(1)
+    assert hidden.max() == 75
+    assert hidden.min() >= 60
+    assert (hidden == 75).double().mean() == pytest.approx(0.68, abs=0.03)
+    assert hidden.double().mean() == pytest.approx(74.5, abs=0.1)
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_crops_have_holes_by_chance(blocks):
+    key = torch.arange(2000) * 7919
+    hidden = crop_masks(key, 2, 14, 0.5, (0.1, 0.5), 16, blocks)
+    assert hidden.shape == (4000, 196)
+    share = hidden.double().mean(1)
+    some = share > 0
+    assert some.double().mean() == pytest.approx(0.5, abs=0.03)
+    assert share.max() <= 0.5
+    assert share[some].mean() == pytest.approx(0.3, abs=0.01)
+    assert share[some].min() >= (0.09 if not blocks else 0.02)
+    assert torch.equal(crop_masks(key[5:7], 2, 14, 0.5, (0.1, 0.5), 16, blocks), hidden[[5, 6, 2005, 2006]])
+    assert not torch.equal(hidden[:2000], hidden[2000:]), "each crop has its own"
+
+
+def test_single_patches_are_hidden_exactly():
+    hidden = crop_masks(torch.arange(50), 1, 14, 1.0, (0.3, 0.3), 16, blocks=False)
+    assert (hidden.sum(1) == int(0.3 * 196)).all()
+    assert not crop_masks(torch.arange(50), 1, 14, 0.0, (0.3, 0.3), 16).any()
+
+
+def test_holes_need_an_encoder_with_places_for_them():
+    for model, size in ((tiny.RESNET, 32), ("xcit_nano_12_p16_224(depth=2)", 32)):
+        with pytest.raises(InputError, match=r"hides patches.*vit_ or swin_"):
+            Holes(Encoder(model, size=size), "ibot")
+    swin = "swin_tiny_patch4_window7_224(depths=(1, 1, 1, 1), embed_dim=24)"
+    with pytest.raises(InputError, match=r"1x1 tokens of 8x8 patches.*smaller patch_size"):
+        Holes(Encoder(swin, size=32), "ibot")
+    with pytest.raises(InputError, match="3x3 tokens of 22x22 patches"):
+        Holes(Encoder(swin, size=88), "ibot")
+    for wrong in ({"chance": 1.5}, {"share": (0.5, 0.1)}, {"share": (0.1, 1.1)}):
+        with pytest.raises(InputError, match="allowed is 0 to 1"):
+            Holes(Encoder(tiny.VIT, size=32), "ibot", **wrong)
+
+
+def test_the_loss_of_patches_is_a_mean_of_means():
+    torch.manual_seed(0)
+    hidden = torch.tensor([[True, False, True, True], [False] * 4, [False, True, False, False]])
+    students, targets = torch.randn(4, 5, dtype=torch.float64), torch.randn(4, 5, dtype=torch.float64).softmax(-1)
+    rows = [
+        -sum(p * math.log(q) for p, q in zip(*pair)) for pair in zip(targets.tolist(), students.softmax(-1).tolist())
+    ]
+    expected = (sum(rows[:3]) / 3 + 0 + rows[3]) / 3
+    assert patch_distillation(students, targets, hidden).item() == pytest.approx(expected, abs=1e-12)
+    nothing = patch_distillation(torch.zeros(0, 5, requires_grad=True), torch.zeros(0, 5), torch.zeros(3, 4).bool())
+    assert nothing == 0
+    assert nothing.requires_grad, "a step without holes gives zero, not NaN"
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
+def test_the_loss_of_patches_and_its_gradient_equal_lightlys(dtype, atol):
+    """Lightly's weights of patches are in single precision, so that double precision agrees to 1e-6 only."""
+    from lightly.loss import IBOTPatchLoss
+
+    torch.manual_seed(1)
+    hidden = torch.rand(4, 3, 3) < 0.4
+    hidden[2] = False
+    logits, teacher = torch.randn(2, int(hidden.sum()), 6, dtype=dtype).unbind()
+    ours, theirs = (logits.clone().requires_grad_() for _ in range(2))
+    loss = patch_distillation(ours / 0.1, (teacher / 0.0625).softmax(-1), hidden.flatten(1))
+    reference = IBOTPatchLoss(6, teacher_temp=0.0625)(teacher, theirs, hidden)
+    torch.testing.assert_close(loss, reference, rtol=0, atol=atol)
+    loss.backward()
+    reference.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+def test_koleo_and_its_gradient_equal_lightlys(dtype, atol):
+    from lightly.loss import KoLeoLoss
+
+    torch.manual_seed(0)
+    rows = torch.randn(9, 5, dtype=dtype)
+    ours, theirs = (rows.clone().requires_grad_() for _ in range(2))
+    loss, reference = koleo(ours), KoLeoLoss()(theirs)
+    torch.testing.assert_close(loss, reference, rtol=0, atol=atol)
+    loss.backward()
+    reference.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=atol)
+
+
+def test_koleo_is_the_papers():
+    angles = [0.0, 0.3, 2.0, 4.0]
+    rows = torch.tensor([[3 * math.cos(a), 3 * math.sin(a)] for a in angles], dtype=torch.float64)
+    nearest = [2 * math.sin(gap / 2) for gap in (0.3, 0.3, 1.7, 2.0)]
+    assert koleo(rows).item() == pytest.approx(-sum(map(math.log, nearest)) / 4, abs=1e-7)
+    with pytest.raises(InputError, match="2 or more"):
+        koleo(rows[:1])
+
+
+def test_a_region_learns_from_the_most_similar_one():
+    torch.manual_seed(0)
+    sides = (4, 4, 2)
+    students = [torch.randn(3, n, 6, dtype=torch.float64) for n in sides]
+    features = [torch.randn(3, n, 5, dtype=torch.float64) for n in sides]
+    targets = torch.randn(2, 3, 4, 6, dtype=torch.float64).softmax(-1)
+    others = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+
+    def cosine_of(a: list[float], b: list[float]) -> float:
+        return sum(x * y for x, y in zip(a, b)) / math.dist(a, [0] * 5) / math.dist(b, [0] * 5)
+
+    terms = []
+    for crop in range(2):
+        for view in range(3):
+            if view == crop:
+                continue
+            rows = []
+            for picture in range(3):
+                for region in range(sides[view]):
+                    mine = features[view][picture, region].tolist()
+                    best = max(range(4), key=lambda j: cosine_of(mine, others[crop][picture][j].tolist()))
+                    log_q = students[view][picture, region].log_softmax(0).tolist()
+                    rows.append(-sum(p * q for p, q in zip(targets[crop, picture, best].tolist(), log_q)))
+                    assert matched(features[view], others[crop])[picture, region] == best
+            terms.append(sum(rows) / len(rows))
+    assert len(terms) == 4
+    found = region_distillation(students, features, targets, others)
+    assert found.item() == pytest.approx(sum(terms) / 4, abs=1e-12)
+
+
+def test_targets_are_centred_and_sharpened_or_assigned():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 6)
+    mean = Targets(6, (0.1, 0.3), 0.5, momentum=0.5)
+    torch.testing.assert_close(mean(logits, 0.25), (logits / 0.2).softmax(-1))
+    mean.center.follow(0.25)
+    center = 0.5 * logits.mean((0, 1))
+    torch.testing.assert_close(mean(logits, 0.9), ((logits - center) / 0.3).softmax(-1))
+    even = Targets(6, (0.1, 0.3), 0.0, centering="sinkhorn")
+    torch.testing.assert_close(even(logits, 0.0).flatten(0, 1), sinkhorn(logits.flatten(0, 1), 0.3))
+    assert not list(even.state_dict())
+    with pytest.raises(InputError, match="did you mean 'sinkhorn'"):
+        Targets(6, (0.1, 0.3), 0.0, centering="sinkhron")
+
+
+def test_no_rows_are_assigned_to_no_prototypes():
+    assert sinkhorn(torch.zeros(0, 4), 0.05).shape == (0, 4)
+
+
+def test_an_encoder_with_two_heads():
+    encoder = Encoder(tiny.VIT, size=32).eval()
+    both, one = WithTokens(encoder, nn.Linear(48, 3), nn.Linear(48, 5)), WithTokens(encoder, nn.Linear(48, 3))
+    x = torch.randn(2, 3, 32, 32)
+    picture, patches, tokens = both(x)
+    torch.testing.assert_close(picture, both.head(encoder(x)))
+    torch.testing.assert_close(patches, both.token_head(encoder.tokens(x)[:, 1:]))
+    torch.testing.assert_close(tokens, encoder.tokens(x)[:, 1:])
+    chosen = torch.rand(2, 16) < 0.3
+    torch.testing.assert_close(both(x, chosen)[1], patches[chosen])
+    assert one(x)[1].shape == (2, 16, 3)
 
 
 def test_the_projector_is_the_published_one():

@@ -81,14 +81,20 @@ def _learn(name: str, model: str) -> dict[str, dict[str, Tensor]] | None:
     return {
         "loss": {"loss": ranks.mean(out["loss"].detach())},
         "gradients": gradients,
-        "state": {key: value.clone() for key, value in method.state_dict().items()},
+        "state": {key: value.clone() for key, value in method.state_dict().items() if shared(method, key)},
     }
+
+
+def shared(method: Method, key: str) -> bool:
+    """Whether all ranks have the same: norms that are not synchronised keep running statistics of their own."""
+    return method.synchronised or ("running_" not in key and "num_batches" not in key)
 
 
 def _built(name: str, model: str) -> Method:
     method = tiny.fill(tiny.build(name, model)).double()
     keys = method.state_dict().keys()
-    synchronised(method)
+    if method.synchronised:
+        synchronised(method)
     if method.state_dict().keys() != keys:
         raise AssertionError("synchronising must not rename anything")
     return method

@@ -499,3 +499,12 @@ def test_no_mixing_leaves_the_pictures_alone():
     for wrong in ({"mixup": -1.0}, {"cutmix": -0.1}, {"smoothing": 1.0}):
         with pytest.raises(InputError, match="expected"):
             mix.mix(x, label, some_keys(4), **{"mixup": 0.0, "cutmix": 0.0, "categories": 4, **wrong})
+
+
+def test_a_step_for_some_may_follow_grey_for_all():
+    pixels = torch.randint(0, 256, (8, 16, 16, 3), dtype=torch.uint8)
+    key = torch.arange(8) * 7919
+    grey = make(pixels, key, View(gray=1.0), side=16, number=0)[0]
+    both = make(pixels, key, View(gray=1.0, solarize=0.5), side=16, number=0)[0]
+    changed = [not torch.equal(a, b) for a, b in zip(grey, both)]
+    assert 0 < sum(changed) < 8

@@ -1,5 +1,7 @@
 """Encoders, batches and methods that are small enough to test with, and the same on every build of torch."""
 
+import functools
+import tempfile
 from pathlib import Path
 
 import torch
@@ -8,7 +10,9 @@ from torch import nn
 from firstlight import spec
 from firstlight.encoder import Encoder
 from firstlight.methods import Method
+from firstlight.parts.bank import Bank
 from firstlight.parts.momentum import Momentum
+from firstlight.parts.queue import Queue
 from firstlight.views import Batch
 from firstlight.views.random import uniforms
 
@@ -24,15 +28,31 @@ SMALL = {
     "width": 32,
     "depth": 1,
     "heads": 2,
+    "pictures": 6,
+    "queue": 8,
+    "groups": 2,
 }
+OWN = {"deepcluster": {"prototypes": 3}}
+"""what a method needs smaller or otherwise than the others"""
 METHODS = Path(spec.__file__).parent / "methods"
 
 
 def build(name: str, model: str = VIT, *, channels: int = 3, seed: int = 0, **settings) -> Method:
     """A method around a tiny encoder, the settings that it has made small."""
+    small = SMALL | OWN.get(name, {})
+    if name == "teaching_assistant":
+        small |= {role: kept(role) for role in ("teacher", "assistant")}
     torch.manual_seed(seed)
     encoder = Encoder(model, size=SIZE, channels=channels)
-    return spec.build("methods", spec.Spec(name, settings), Method, encoder, **SMALL)
+    return spec.build("methods", spec.Spec(name, settings), Method, encoder, **small)
+
+
+@functools.cache
+def kept(role: str, model: str = VIT) -> str:
+    """The folder of a kept tiny encoder, made once in each process and left to the system to tidy up."""
+    torch.manual_seed(0)
+    encoder = filled(Encoder(model, size=SIZE), start=sum(role.encode()))
+    return str(encoder.save(tempfile.mkdtemp(prefix="firstlight-tiny-")))
 
 
 def batch(method: Method, *, samples: int = 4, channels: int = 3, seed: int = 0) -> Batch:
@@ -44,19 +64,29 @@ def batch(method: Method, *, samples: int = 4, channels: int = 3, seed: int = 0)
         uniforms(numbers + 1000 * seed, channels * side**2, place).view(-1, channels, side, side).to(dtype) * 2 - 1
         for place, side in enumerate(sides)
     ]
-    return Batch(views, numbers % 4, numbers * 7919 + seed, numbers)
+    return Batch(views, numbers % 4, numbers * 7919 + seed, numbers % SMALL["pictures"])
 
 
 def fill(method: Method) -> Method:
-    """Weights that depend on no random generator: hashed, uniform, scaled by what comes in; vectors stay."""
+    """Weights and memories that depend on no random generator; momentum copies equal what they follow."""
+    filled(method)
     with torch.no_grad():
-        for place, parameter in enumerate(p for p in method.parameters() if p.requires_grad and p.ndim > 1):
-            row = parameter[0].numel()
-            values = uniforms(torch.arange(len(parameter)), row, place).view_as(parameter)
-            parameter.copy_((values - 0.5) * (12 / row) ** 0.5)
+        for place, module in enumerate(module for module in method.modules() if isinstance(module, (Bank, Queue))):
+            values = uniforms(torch.arange(len(module.rows)), module.rows.shape[1], place) - 0.5
+            module.rows.copy_(torch.nn.functional.normalize(values, dim=1) * module.rows.norm(dim=1, keepdim=True))
         for momentum in momenta(method):
             momentum.copy.load_state_dict(momentum._source[0].state_dict())
     return method
+
+
+@torch.no_grad()
+def filled(module: nn.Module, start: int = 0) -> nn.Module:
+    """The same module with hashed weights, uniform and scaled by what comes in; vectors stay."""
+    for place, parameter in enumerate(p for p in module.parameters() if p.requires_grad and p.ndim > 1):
+        row = parameter[0].numel()
+        values = uniforms(torch.arange(len(parameter)), row, start + place).view_as(parameter)
+        parameter.copy_((values - 0.5) * (12 / row) ** 0.5)
+    return module
 
 
 def three_steps(method: Method) -> list[float]:
@@ -76,3 +106,21 @@ def three_steps(method: Method) -> list[float]:
 
 def momenta(method: nn.Module) -> list[Momentum]:
     return [module for module in method.modules() if isinstance(module, Momentum)]
+
+
+def rows(batch: Batch, some: slice) -> Batch:
+    """Some of a batch's samples, as a micro-batch."""
+    return Batch([view[some] for view in batch.views], batch.label[some], batch.key[some], batch.index[some])
+
+
+def outputs(module: nn.Module) -> list[torch.Tensor]:
+    """Collects what a module puts out from now on; gradients will be there after the backward pass."""
+    found: list[torch.Tensor] = []
+
+    def keep(_, __, out):
+        if out.requires_grad:
+            out.retain_grad()
+        found.append(out)
+
+    module.register_forward_hook(keep)
+    return found

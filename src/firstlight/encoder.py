@@ -1,12 +1,9 @@
-"""The encoder: any timm classification model without its classifier, and the only file that knows timm's internals.
+"""The encoder: any timm classification model without its classifier; nothing beside it knows timm's internals.
 
 Wightman, PyTorch Image Models. https://github.com/huggingface/pytorch-image-models
 """
 
-import contextlib
 import fnmatch
-import math
-import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,25 +12,15 @@ from typing import Any, Self
 import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from timm.models.xcit import Xcit
 from torch import Tensor, nn
 
+from . import _timm
 from . import weights as stored
 from .errors import InputError, unknown
 from .spec import Spec
 from .weights import read_weights
 
 __all__ = ["Encoder", "load_weights", "names", "read_weights"]
-
-RESERVED = {
-    "in_chans": "say channels=",
-    "num_classes": "an encoder has no classifier",
-    "features_only": "see Encoder.maps",
-    **dict.fromkeys(("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"), "nothing is downloaded"),
-    **dict.fromkeys(("checkpoint_path", "pretrained_model_args"), "read a file with load_weights"),
-}
-LARGEST = 4096  # pixels; a blank picture of this side is tried once, and must fit into memory
-LAST = 99999  # timm's mark in a group matcher for what follows the last block
 
 
 class Encoder(nn.Module):
@@ -56,6 +43,9 @@ class Encoder(nn.Module):
         prefix: how many tokens come before those of the patches (class, distillation, registers).
         multiple: the sides of pictures must be multiples of this.
         any_size: whether ``forward`` takes pictures of another size than ``size``.
+        regions: how many other tokens there are for a picture of side ``size``: patches, or positions of the last map.
+        token_width: the width of a token; some convolutional models pool to another ``width``.
+        entry: the width of a patch as it is embedded, where ``tokens`` takes ``hidden``, or None.
         maskable: whether ``tokens`` takes ``keep``.
         mean, std: what pictures in 0..1 are normalised with before ``forward``; one number, or one per channel.
         net: the timm model.
@@ -69,7 +59,7 @@ class Encoder(nn.Module):
 
     def __init__(self, model: str | Spec, *, size: int = 224, channels: int = 3, drop_path: float = 0.0):
         super().__init__()
-        spec, self.size = _understood(model, size)
+        spec, self.size = _timm.understood(model, size)
         self.model = str(spec)
         self.channels = channels
         if channels not in (1, 3):
@@ -77,18 +67,20 @@ class Encoder(nn.Module):
         if not 0 <= drop_path < 1:
             raise InputError(f"{self.model!r}: drop_path must be from 0 to below 1, got {drop_path!r}")
 
-        self.net, self.arguments = _build(spec, self.size, channels, drop_path)
-        self.multiple = _multiple(self.net)
-        self.any_size = _takes_any_size(self.net)
+        self.net, self.arguments = _timm.build(spec, self.size, channels, drop_path)
+        self.multiple = _timm.multiple(self.net)
+        self.any_size = _timm.takes_any_size(self.net)
         self.maskable = isinstance(self.net, VisionTransformer)
+        self.entry: int | None = _timm.entry(self.net)
         self.prefix: int = getattr(self.net, "num_prefix_tokens", 0)
         self.mean: float | tuple[float, ...] = 0.5
         self.std: float | tuple[float, ...] = 0.5
         self.check_size(self.size)
 
-        self.width, tokens = self._tried()
+        self.width, (tokens, self.token_width) = self._tried()
+        self.regions = tokens - self.prefix
         grid = (self.size // self.multiple) ** 2
-        isotropic = self.multiple > 1 and tokens - self.prefix == grid
+        isotropic = self.multiple > 1 and self.regions == grid
         self.patch: int | None = self.multiple if isotropic else None
         self.patches: int | None = grid if isotropic else None
 
@@ -97,7 +89,9 @@ class Encoder(nn.Module):
         self._check(x)
         return self.net.forward_head(self.net.forward_features(x), pre_logits=True)
 
-    def tokens(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+    def tokens(
+        self, x: Tensor, keep: Tensor | None = None, hidden: Tensor | None = None, hole: Tensor | None = None
+    ) -> Tensor:
         """Prefix and patch tokens ``[B, prefix + N, width]`` after the final norm, row by row over the picture.
 
         Convolutional and hierarchical models give the positions of their last map (before what some of them, such as
@@ -107,23 +101,25 @@ class Encoder(nn.Module):
             x: normalised pictures ``[B, channels, S, S]``.
             keep: int64 ``[B, K]``: the numbers of the patches to encode, in the order wanted. The others are never
                 computed. Positions are those in the whole picture. Vision Transformers only (``maskable``).
+            hidden: bool ``[B, N]``, row by row over a square grid of as many cells as there are tokens, or of any
+                number by which the grid of patches divides: patches of cells that are True are not seen. Vision
+                Transformers and Swin only (``entry``).
+            hole: ``[entry]``, the learned vector that stands in their place before positions are added.
         """
-        self._check(x)
-        if keep is None:
-            return self._flat(self.net.forward_features(x))
-        if not self.maskable:
-            raise InputError(
-                f"{self.model!r} cannot encode some patches alone; choose a Vision Transformer (vit_, deit_)"
-            )
-        if keep.dtype != torch.int64 or keep.ndim != 2 or len(keep) != len(x):
-            raise InputError(f"keep must be int64 [{len(x)}, K], got {keep.dtype} {list(keep.shape)}")
+        return self._flat(self._features(x, keep, hidden, hole))
 
-        everything = self.net._pos_embed(self.net.patch_embed(x))  # positions are added before any patch is left out
-        first, rest = everything[:, : self.prefix], everything[:, self.prefix :]
-        rest = rest.gather(1, keep[..., None].expand(-1, -1, rest.shape[-1]))
+    def pooled_and_tokens(
+        self, x: Tensor, hidden: Tensor | None = None, hole: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What ``forward`` and what ``tokens`` gives, in one pass."""
+        features = self._features(x, None, hidden, hole)
+        return self.net.forward_head(features, pre_logits=True), self._flat(features)
 
-        kept = self.net.norm_pre(torch.cat([first, rest], 1))
-        return self._flat(self.net.norm(self.net.blocks(kept)))
+    def freeze_patches(self) -> None:
+        """Leaves the layer that cuts the picture into patches as it is (MoCo v3); a model without one stays."""
+        embedding = _timm.embedding(self.net)
+        if embedding is not None:
+            embedding.requires_grad_(False)
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """Feature maps ``[B, C, H, W]`` of every stage (convolutional, hierarchical) or block, first to last.
@@ -235,7 +231,7 @@ class Encoder(nn.Module):
             InputError: naming the nearest side that it can.
         """
         if side % self.multiple:
-            raise _indivisible(self.model, side, self.multiple)
+            raise _timm.indivisible(self.model, side, self.multiple)
         if side != self.size and not self.any_size:
             raise InputError(
                 f"{self.model!r} was built for pictures of size {self.size} and takes no other, got {side}"
@@ -246,6 +242,31 @@ class Encoder(nn.Module):
             raise InputError(f"{self.model!r} takes pictures [B, {self.channels}, S, S], got {list(x.shape)}")
         self.check_size(x.shape[2])
         self.check_size(x.shape[3])
+
+    def _features(self, x: Tensor, keep: Tensor | None, hidden: Tensor | None, hole: Tensor | None) -> Tensor:
+        """A model's last features: of the whole picture, of the patches kept, or with a hole for those hidden."""
+        self._check(x)
+        if keep is None and hidden is None:
+            return self.net.forward_features(x)
+        if (keep is not None and not self.maskable) or self.entry is None:
+            what, others = (
+                ("encode some patches alone", "") if hidden is None else ("hide patches", " or a Swin (swin_)")
+            )
+            raise InputError(f"{self.model!r} cannot {what}; choose a Vision Transformer (vit_, deit_){others}")
+        if keep is not None and (keep.dtype != torch.int64 or keep.ndim != 2 or len(keep) != len(x)):
+            raise InputError(f"keep must be int64 [{len(x)}, K], got {keep.dtype} {list(keep.shape)}")
+
+        embedded = self.net.patch_embed(x)
+        if hidden is not None:
+            embedded = _timm.filled(embedded, hidden, hole)
+        if not self.maskable:
+            return self.net.norm(self.net.layers(embedded))
+
+        everything = self.net._pos_embed(embedded)  # positions are added before any patch is left out
+        if keep is not None:
+            first, rest = everything[:, : self.prefix], everything[:, self.prefix :]
+            everything = torch.cat([first, rest.gather(1, keep[..., None].expand(-1, -1, rest.shape[-1]))], 1)
+        return self.net.norm(self.net.blocks(self.net.norm_pre(everything)))
 
     def _flat(self, features: Tensor) -> Tensor:
         """A model's last features as tokens ``[B, N, C]``."""
@@ -259,20 +280,23 @@ class Encoder(nn.Module):
         return features
 
     @torch.no_grad()
-    def _tried(self) -> tuple[int, int]:
-        """How many pooled features and tokens one blank picture gives, or an error if the model cannot read it."""
+    def _tried(self) -> tuple[int, tuple[int, int]]:
+        """The width of the pooled features of a blank picture, and the number and width of its tokens."""
         self.net.eval()
         blank = torch.zeros(1, self.channels, self.size, self.size)
         try:
             features = self.net.forward_features(blank)
             pooled = self.net.forward_head(features, pre_logits=True)
         except Exception as error:  # whatever a model raises when a picture is too small for it
-            raise InputError(f"{self.model!r} does not work on pictures of size {self.size}: {_line(error)}") from error
+            raise InputError(
+                f"{self.model!r} does not work on pictures of size {self.size}: {_timm.line(error)}"
+            ) from error
         finally:
             self.net.train()
         if not isinstance(pooled, Tensor) or pooled.ndim != 2:
             raise InputError(f"{self.model!r} gives no pooled features [B, width]; choose a classification model")
-        return pooled.shape[1], self._flat(features).shape[1] if isinstance(features, Tensor) else 0
+        count, width = self._flat(features).shape[1:] if isinstance(features, Tensor) else (0, 0)
+        return pooled.shape[1], (count, width)
 
     def _place(self, weights: dict[str, Tensor], source: str) -> list[str]:
         fitted, notes = stored.fit(weights, self.net, self.patches, f"{source!r} does not fit {self.model!r}")
@@ -281,14 +305,9 @@ class Encoder(nn.Module):
 
     @cached_property
     def _order(self) -> tuple[dict[str, int], int]:
-        """Each parameter's layer, and the last layer's number, from timm's matcher of names."""
-        matcher = self.net.group_matcher(coarse=False) if hasattr(self.net, "group_matcher") else None
-        if not isinstance(matcher, dict):
-            raise InputError(f"timm does not say how the layers of {self.model!r} are ordered; set layer_decay=1")
-        places = {name: _place_in(matcher, name) for name, _ in self.net.named_parameters()}
-        ranks = {place: rank for rank, place in enumerate(sorted(set(places.values())))}
-        closing = max(ranks)[-1] in (LAST, math.inf)
-        return {f"net.{name}": ranks[place] for name, place in places.items()}, len(ranks) - closing
+        """Each parameter's layer, and the last layer's number."""
+        layers, last = _timm.layers(self.net, self.model)
+        return {f"net.{name}": layer for name, layer in layers.items()}, last
 
 
 def load_weights(encoder: Encoder, path: str | Path) -> list[str]:
@@ -308,93 +327,3 @@ def load_weights(encoder: Encoder, path: str | Path) -> list[str]:
 def names(pattern: str = "*") -> list[str]:
     """The names of timm's models that match a pattern such as ``vit_*``."""
     return timm.list_models(pattern)
-
-
-def _understood(model: str | Spec, size: Any) -> tuple[Spec, int]:
-    """A model that timm has, with settings that download nothing, and the side of its pictures."""
-    spec = Spec.parse(model)
-    if not timm.is_model(spec.name.partition(".")[0]):
-        raise unknown("model", spec.name, timm.list_models())
-    for key in spec.settings:
-        if key in RESERVED:
-            raise InputError(f"{str(spec)!r}: {key!r} cannot be set here; {RESERVED[key]}")
-    settings = dict(spec.settings)
-    side = settings.pop("img_size", size)
-    side = side[0] if isinstance(side, (tuple, list)) and len(side) == 2 and side[0] == side[1] else side
-    if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= LARGEST:
-        raise InputError(f"{str(spec)!r}: size must be a whole number of pixels from 1 to {LARGEST}, got {side!r}")
-    return Spec(spec.name, settings), side
-
-
-def _build(spec: Spec, size: int, channels: int, drop_path: float) -> tuple[Any, dict[str, Any]]:
-    """The timm model, and the arguments that make it again.
-
-    timm says that a model lacks an argument only by a TypeError, before it allocates anything.
-    """
-    offered = {"img_size": size, "dynamic_img_size": True, "drop_path_rate": drop_path}
-    arguments: dict[str, Any] = {**offered, "in_chans": channels, **spec.settings}
-    while True:
-        try:
-            net = timm.create_model(spec.name, pretrained=False, num_classes=0, **arguments)
-            break
-        except TypeError as error:
-            found = re.search(r"(unexpected|multiple values for) keyword argument\S*:? \[?'(\w+)'", str(error))
-            why, refused = found.groups() if found else ("", "")
-            if refused == "drop_path_rate" and refused not in spec.settings and drop_path:
-                raise InputError(f"{spec.name!r} has no stochastic depth; set drop_path to 0") from error
-            if refused in spec.settings or refused not in offered:
-                fixed = f"it fixes {refused!r}, so it cannot be set" if why.startswith("multiple") else _line(error)
-                raise InputError(f"timm cannot build {str(spec)!r}: {fixed}") from error
-            del arguments[refused]
-        except Exception as error:  # whatever a model raises for arguments that it cannot use
-            raise _unbuildable(spec, size, error) from error
-    if "drop_path_rate" not in spec.settings:
-        arguments.pop("drop_path_rate", None)  # how it is trained, not what it is
-    return net, arguments
-
-
-def _unbuildable(spec: Spec, size: int, error: Exception) -> InputError:
-    """Says whether it was the size: what timm builds at its own size knows its patch."""
-    with contextlib.suppress(Exception):
-        multiple = _multiple(timm.create_model(spec.name, pretrained=False, num_classes=0, **spec.settings))
-        if size % multiple:
-            return _indivisible(str(spec), size, multiple)
-    return InputError(f"timm cannot build {str(spec)!r} at size {size}: {_line(error)}")
-
-
-def _indivisible(model: str, size: int, multiple: int) -> InputError:
-    nearest = max(1, round(size / multiple)) * multiple
-    return InputError(
-        f"{model!r} takes pictures whose side is a multiple of {multiple}, got {size}; nearest: {nearest}"
-    )
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).partition("\n")[0]
-
-
-def _embedding(net: Any) -> Any:
-    """What cuts the picture into patches, or None."""
-    return next((part for part in map(net._modules.get, ("patch_embed", "stem")) if hasattr(part, "patch_size")), None)
-
-
-def _multiple(net: Any) -> int:
-    embedding = _embedding(net)
-    if embedding is None:
-        return 1
-    side = embedding.feat_ratio() if hasattr(embedding, "feat_ratio") else embedding.patch_size
-    return max(side) if isinstance(side, (tuple, list)) else int(side)
-
-
-def _takes_any_size(net: Any) -> bool:
-    dynamic = getattr(_embedding(net), "strict_img_size", True) is False
-    return dynamic or isinstance(net, Xcit) or not net.pretrained_cfg.get("fixed_input_size", False)
-
-
-def _place_in(matcher: dict[str, Any], name: str) -> tuple[float, ...]:
-    """A name's place in the order of layers, as timm's own grouping has it, but the final norm after the last block."""
-    for order, rules in enumerate(matcher.values()):
-        for pattern, suffix in [(rules, None)] if isinstance(rules, str) else rules or ():
-            if found := re.match(pattern, name):
-                return (order, *(float(number) for number in found.groups() if number is not None), *(suffix or ()))
-    return (math.inf,)

@@ -1,12 +1,18 @@
 """A method says which views it wants and what the loss is. Nothing else."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..encoder import Encoder
+from ..errors import InputError
+from ..events import Events
 from ..views import PLAIN, Batch, View
+
+if TYPE_CHECKING:
+    from ..views.batches import Batches
 
 __all__ = ["Method", "Optimisation"]
 
@@ -36,6 +42,12 @@ class Optimisation:
     """clip each weight tensor by itself, as DINO does, and not all of them together"""
     layer_decay: float = 1.0
     """each layer's rate is this times the next one's (fine-tuning)"""
+    patch_rate: float = 1.0
+    """a factor of the rate of the layer that cuts the picture into patches (DINOv2)"""
+    vector_rate: float = 1.0
+    """a factor of the rate of biases and other 1-D weights (Barlow Twins)"""
+    constant: tuple[str, ...] = ()
+    """the method's modules whose rate neither warms up nor falls, such as SimSiam's predictor"""
 
 
 class Method(nn.Module):
@@ -46,11 +58,17 @@ class Method(nn.Module):
     ``requires_grad`` must receive a gradient in every step.
 
     A subclass whose constructor has a setting ``categories`` learns from labels; it is given the number of classes.
+    One with a setting ``pictures`` remembers something of every picture; it is given their number.
+
+    Attributes:
+        views: what the method wants to see of each picture; a setting may change an instance's.
+        synchronised: whether batch norm spans all ranks. MoCo divides the batch into groups of its own instead.
     """
 
     views: tuple[View, ...] = PLAIN
     """what is shown of each picture; a subclass whose settings change it sets its own in the constructor"""
     optimisation: ClassVar[Optimisation] = Optimisation()
+    synchronised: ClassVar[bool] = True
     encoder: Encoder
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
@@ -65,13 +83,27 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
+    def check(self, batch: int) -> None:
+        """Refuses a global batch that the method cannot be trained with, before anything is trained.
+
+        Raises:
+            InputError: naming what was given and the nearest that works.
+        """
+        if batch < 2 and any(isinstance(module, _BatchNorm) for module in self.modules()):
+            raise InputError(f"batch={batch}: batch norm needs at least 2 pictures")
+
+    def prepare(self, batches: "Batches") -> Events[None]:
+        """Looks at the pictures before the first step, for methods that need to; a resumed training does not.
+
+        What it finds belongs into buffers, which checkpoints keep. Every rank sees all pictures.
+        """
+        yield from ()
+
     def before_step(self, t: float) -> None:
         """Called once per optimiser step, after the gradients are complete: to freeze a layer, for instance."""
 
     def after_step(self, t: float) -> None:
-        """Called once per optimiser step, after the weights moved: momentum copies and moving means follow here."""
-        from ..parts.momentum import Momentum, MovingMean
-
+        """Called once per optimiser step, after the weights moved: whatever is slow (copies, queues, means) follows."""
         for module in self.modules():
-            if isinstance(module, (Momentum, MovingMean)):
-                module.follow(t)
+            if callable(follow := getattr(module, "follow", None)):
+                follow(t)

@@ -1,9 +1,13 @@
 """One forward pass for all crops of one size, however many sizes there are."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from ..encoder import Encoder
+from ..errors import InputError
 
 
 def by_size(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:
@@ -19,11 +23,32 @@ def by_size(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Ten
     Returns:
         ``[V * B, D]``, view after view.
     """
+    return torch.cat(each(forward, views))
+
+
+def each(forward: Callable[[Tensor], Any], views: Sequence[Tensor]) -> list[Any]:
+    """The same as a list with what ``forward`` makes of each view: a tensor, or a tuple of tensors of any shapes."""
     groups: dict[torch.Size, list[int]] = {}
     for position, view in enumerate(views):
         groups.setdefault(view.shape, []).append(position)
-    features: dict[int, Tensor] = {}
+    outputs: dict[int, Any] = {}
     for positions in groups.values():
         together = forward(torch.cat([views[position] for position in positions]))
-        features.update(zip(positions, together.chunk(len(positions))))
-    return torch.cat([features[position] for position in range(len(views))])
+        whole = isinstance(together, Tensor)
+        parts = [part.chunk(len(positions)) for part in ((together,) if whole else together)]
+        outputs.update(zip(positions, parts[0] if whole else zip(*parts)))
+    return [outputs[position] for position in range(len(views))]
+
+
+def takes_crops(encoder: Encoder, method: str, *temperatures: float) -> None:
+    """Refuses an encoder that takes pictures of one size only, and temperatures by which nothing can be divided.
+
+    Raises:
+        InputError: naming encoders that take others too, or the temperatures.
+    """
+    if not all(temperature > 0 for temperature in temperatures):
+        raise InputError(f"{method}: temperatures must be above 0, got {', '.join(map(str, temperatures))}")
+    if not encoder.any_size:
+        raise InputError(
+            f"{method} shows crops of two sizes and {encoder.model!r} takes one; choose a resnet, vit_, swin_ or xcit_"
+        )

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..encoder import Encoder
+
 
 def projector(width: int, hidden: int, dim: int, layers: int = 2) -> nn.Sequential:
     """SimCLR's projection: ``layers - 1`` times (Linear, batch norm, ReLU), then Linear and batch norm.
@@ -24,6 +26,36 @@ def projector(width: int, hidden: int, dim: int, layers: int = 2) -> nn.Sequenti
     last = nn.BatchNorm1d(dim)
     last.bias.requires_grad_(False)  # zero, and stays so
     return nn.Sequential(*steps, nn.Linear(hidden if layers > 1 else width, dim, bias=False), last)
+
+
+def mlp(
+    width: int,
+    hidden: int,
+    dim: int,
+    layers: int = 2,
+    *,
+    norm: bool = True,
+    bias: bool = False,
+    last_bias: bool = False,
+    last_norm: bool = False,
+) -> nn.Sequential:
+    """Linear layers with (batch norm and) ReLU between them: what the papers call projector or predictor.
+
+    Args:
+        width: of the features that come in.
+        hidden: of the layers between.
+        dim: of what comes out.
+        layers: the number of linear layers.
+        norm: batch norm after every layer but the last.
+        bias: of every linear layer but the last.
+        last_bias: of the last.
+        last_norm: batch norm without scale and shift at the end.
+    """
+    steps: list[nn.Module] = []
+    for entry in [width, *[hidden] * (layers - 2)][: layers - 1]:
+        steps += [nn.Linear(entry, hidden, bias=bias), *([nn.BatchNorm1d(hidden)] if norm else []), nn.ReLU()]
+    steps.append(nn.Linear(hidden if layers > 1 else width, dim, bias=last_bias))
+    return nn.Sequential(*steps, *([nn.BatchNorm1d(dim, affine=False)] if last_norm else []))
 
 
 class PrototypeHead(nn.Module):
@@ -55,3 +87,29 @@ class PrototypeHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Cosines with the prototypes, ``[B, prototypes]``, of ``features [B, width]``."""
         return F.linear(F.normalize(self.layers(features), dim=-1), F.normalize(self.last.weight, dim=-1))
+
+
+class WithTokens(nn.Module):
+    """An encoder with one head for the picture as a whole and one for its tokens: what a momentum copy is made of.
+
+    Args:
+        encoder: any encoder.
+        head: of the pooled features.
+        token_head: of the tokens, prefix tokens left out; the same ``head`` if None.
+    """
+
+    def __init__(self, encoder: Encoder, head: nn.Module, token_head: nn.Module | None = None):
+        super().__init__()
+        self.encoder, self.head, self.token_head = encoder, head, token_head
+
+    def forward(self, pictures: Tensor, chosen: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs for pictures ``[B, K]`` and for tokens ``[B, N, K]``, and those tokens ``[B, N, D]``.
+
+        Args:
+            pictures: ``[B, C, S, S]``.
+            chosen: bool ``[B, N]``, the tokens wanted; theirs are then ``[M, K]`` and ``[M, D]``.
+        """
+        pooled, tokens = self.encoder.pooled_and_tokens(pictures)
+        tokens = tokens[:, self.encoder.prefix :]
+        tokens = tokens if chosen is None else tokens[chosen]
+        return self.head(pooled), (self.token_head or self.head)(tokens), tokens

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import ranks
+from ..errors import InputError
 from .schedules import cosine
 
 
@@ -29,6 +30,8 @@ class Momentum(nn.Module):
 
     def __init__(self, module: nn.Module, start: float = 0.996, end: float = 1.0):
         super().__init__()
+        if not 0 <= start <= 1:
+            raise InputError(f"momentum={start}: allowed is 0 to 1")
         self.copy = copy.deepcopy(module).requires_grad_(False)
         self.start, self.end = start, end
         self._source = [module]  # a list hides it from registration
@@ -65,24 +68,32 @@ class MovingMean(nn.Module):
 
     value: Tensor
     heard: Tensor
-    parts: Tensor
+    count: Tensor
 
     def __init__(self, width: int, momentum: float = 0.9):
         super().__init__()
         self.momentum = momentum
         self.register_buffer("value", torch.zeros(width))
         self.register_buffer("heard", torch.zeros(width), persistent=False)
-        self.register_buffer("parts", torch.zeros(()), persistent=False)
+        self.register_buffer("count", torch.zeros(()), persistent=False)
+
+    @torch.no_grad()
+    def centred(self, rows: Tensor) -> Tensor:
+        """Rows ``[..., width]`` less the average as it is before them, which then hears them."""
+        self.hear(rows.flatten(0, -2))
+        return rows.to(self.value.dtype) - self.value
 
     @torch.no_grad()
     def hear(self, rows: Tensor) -> None:
-        """Takes in one micro-batch, ``[B, width]``."""
-        self.heard += rows.mean(0, dtype=self.heard.dtype)
-        self.parts += 1
+        """Takes in one micro-batch, ``[B, width]``; there may be any number of rows, none included."""
+        self.heard += rows.sum(0, dtype=self.heard.dtype)
+        self.count += len(rows)
 
     @torch.no_grad()
     def follow(self, t: float) -> None:
         """Moves ``value`` towards the mean of all rows heard since the last time; ``t`` does not matter."""
-        self.value.lerp_(ranks.mean(self.heard / self.parts), 1 - self.momentum)
+        heard, count = ranks.mean(self.heard), ranks.mean(self.count)
+        moved = (1 - self.momentum) * (heard / count.clamp(min=1 / ranks.world()) - self.value)
+        self.value.add_(torch.where(count > 0, moved, 0.0))
         self.heard.zero_()
-        self.parts.zero_()
+        self.count.zero_()

@@ -150,7 +150,7 @@ def encoder(path: Path | None, model: str, *, size: int, channels: int, drop_pat
     return Encoder.load(path, model=model if foreign else None, size=size, channels=channels, drop_path=drop_path)
 
 
-def method(text: str, given: "Encoder", categories: int, fresh: bool) -> "Method":
+def method(text: str, given: "Encoder", categories: int, fresh: bool, pictures: int = 0) -> "Method":
     """The method that ``text`` names, around an encoder.
 
     Args:
@@ -158,10 +158,12 @@ def method(text: str, given: "Encoder", categories: int, fresh: bool) -> "Method
         given: the encoder.
         categories: the number of classes, for methods that learn from labels; else 0.
         fresh: whether the encoder's weights are random, so that a method may start them in its own way.
+        pictures: how many there are to learn from, for methods that remember each.
     """
     from ..methods import Method
 
-    return spec.build("methods", text, Method, given, **({"categories": categories} if categories else {}), fresh=fresh)
+    derived = {"fresh": fresh, "pictures": pictures} | ({"categories": categories} if categories else {})
+    return spec.build("methods", text, Method, given, **derived)
 
 
 def needs_labels(text: str) -> bool:

@@ -73,7 +73,7 @@ class Compare(Recipe):
         size = self.size or (yield from _choose.side(data, device))
         split = yield from open_split(data, size=size, seed=self.seed)
         labelled = _contest.draws(self, split)
-        self._try(size)
+        self._try(size, len(split.train))
         run = open_run(self.out, self.command(), resume=resume)
         with run.locked():
             plan = _contest.plan_of(run, resume)
@@ -107,7 +107,7 @@ class Compare(Recipe):
                 allowed += [name for name in spec.names("methods") if not _choose.needs_labels(name)]
                 raise unknown("contender", text, allowed)
 
-    def _try(self, size: int) -> None:
+    def _try(self, size: int, pictures: int) -> None:
         """Builds every part once, small, so that what cannot be built is refused before anything is written."""
         from ..data.formula import FormulaPictures
         from ..evaluations import Evaluation
@@ -121,7 +121,7 @@ class Compare(Recipe):
             if spec.Spec.parse(text).name in spec.names("formulas"):
                 FormulaPictures(_choose.picture_formula(text), categories=self.categories, instances=1, size=size)
             elif text not in FIXED:
-                _choose.method(text, encoder, categories=0, fresh=True)
+                _choose.method(text, encoder, categories=0, fresh=True, pictures=pictures)
         spec.build("evaluations", "finetune", Evaluation, **({} if self.flip is None else {"flip": self.flip}))
 
     def _networks(self) -> list[str]:

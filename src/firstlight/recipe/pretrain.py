@@ -112,7 +112,7 @@ class Pretrain(Recipe):
             self.init, self.model, size=self.size, channels=self.channels, drop_path=self.drop_path, seed=self.seed
         )
         labels = len(pictures.classes) if _choose.needs_labels(self.method) else 0
-        method = _choose.method(self.method, encoder, labels, fresh=self.init is None)
+        method = _choose.method(self.method, encoder, labels, fresh=self.init is None, pictures=len(pictures))
         setup = self._setup(method.optimisation, device)
         batches = Batches(
             pictures, method.views, size=self.size, batch=self.batch, seed=self.seed, channels=self.channels,

@@ -58,7 +58,7 @@ class Training:
         t, parameters = progress.step / setup.steps, [p for p in self.method.parameters() if p.requires_grad]
         lr = schedules.learning_rate(setup.optimisation, step=progress.step, steps=setup.steps, batch=setup.batch)
         weight_decay = schedules.weight_decay(setup.optimisation, step=progress.step, steps=setup.steps)
-        set_rates(optimizer, lr, weight_decay)
+        set_rates(optimizer, lr, weight_decay, schedules.highest(setup.optimisation, batch=setup.batch))
         before = [buffer.clone() for buffer in self.method.buffers()]
 
         values, pictures = self._gradients(stream, t)
@@ -151,6 +151,7 @@ def train(
     if (batches.batch, batches.parts) != (setup.batch, setup.accumulate):
         given, wanted = (batches.batch, batches.parts), (setup.batch, setup.accumulate)
         raise InputError("the batches hold {} pictures in {} parts, the setup wants {} in {}".format(*given, *wanted))
+    method.check(setup.batch)
     with precision.repeatable(setup.device), signals.listening() as request:
         training = Training(method, setup)
         try:
@@ -176,8 +177,11 @@ def _prepare(training: Training, batches: Batches) -> Events[None]:
     training.arithmetic = precision.Arithmetic(progress.precision, setup.device)
     if progress.scaler:
         training.arithmetic.scaler.load_state_dict(progress.scaler)
-    synchronised(method)
+    if method.synchronised:
+        synchronised(method)
     ranks.spread(method.state_dict().values())
+    if progress.step == 0:
+        yield from method.prepare(batches)
     if setup.compile:
         method.compile()
 

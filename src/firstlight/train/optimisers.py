@@ -46,31 +46,37 @@ def parameter_groups(method: Method, optimisation: Optimisation) -> list[dict[st
     With ``layer_decay`` d, the encoder's layer i of n learns at d^(n - i) times the rate of the heads.
 
     Returns:
-        One dict for each group: ``params``, ``decays`` (bool) and ``rate`` (a factor of the learning rate).
+        One dict for each group: ``params``, ``decays`` (bool), ``rate`` (a factor of the learning rate) and
+        ``constant`` (whether that stays at its highest).
     """
-    groups: dict[tuple[bool, float], list[Tensor]] = {}
+    groups: dict[tuple[bool, float, bool], list[Tensor]] = {}
     everything = optimisation.optimizer == "lars" and optimisation.lars == "swav"
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
-            decays = everything or not (parameter.ndim <= 1 or name.endswith(".bias"))
-            groups.setdefault((decays, _rate(method, name, optimisation.layer_decay)), []).append(parameter)
+            vector = parameter.ndim <= 1 or name.endswith(".bias")
+            rate = _rate(method, name, optimisation) * (optimisation.vector_rate if vector else 1.0)
+            constant = name.partition(".")[0] in optimisation.constant
+            groups.setdefault((everything or not vector, rate, constant), []).append(parameter)
     return [
-        {"params": parameters, "decays": decays, "rate": rate, "adapts": decays}
-        for (decays, rate), parameters in groups.items()
+        {"params": parameters, "decays": decays, "rate": rate, "adapts": decays, "constant": constant}
+        for (decays, rate, constant), parameters in groups.items()
     ]
 
 
-def _rate(method: Method, name: str, layer_decay: float) -> float:
+def _rate(method: Method, name: str, optimisation: Optimisation) -> float:
     inside = name.removeprefix("encoder.")
-    if layer_decay == 1.0 or inside == name:
+    if inside == name:
         return 1.0
-    return layer_decay ** (method.encoder.layers - method.encoder.layer_of(inside))
+    rate = optimisation.patch_rate if inside.startswith("net.patch_embed.") else 1.0
+    if optimisation.layer_decay == 1.0:
+        return rate
+    return rate * optimisation.layer_decay ** (method.encoder.layers - method.encoder.layer_of(inside))
 
 
-def set_rates(optimizer: Optimiser, lr: float, weight_decay: float) -> None:
-    """Moves every group to this step's learning rate and weight decay."""
+def set_rates(optimizer: Optimiser, lr: float, weight_decay: float, highest: float | None = None) -> None:
+    """Moves every group to this step's learning rate and weight decay; constant ones to the ``highest`` rate."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["rate"]
+        group["lr"] = (highest if group["constant"] and highest is not None else lr) * group["rate"]
         group["weight_decay"] = weight_decay if group["decays"] else 0.0
 
 

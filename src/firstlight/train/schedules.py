@@ -16,11 +16,16 @@ def learning_rate(optimisation: Optimisation, *, step: int, steps: int, batch: i
         steps: of the whole training.
         batch: the global batch.
     """
-    highest = optimisation.lr * batch / 256
+    top = highest(optimisation, batch=batch)
     warm = round(optimisation.warmup * steps)
     if step < warm:
-        return highest * (step + 1) / warm
-    return cosine(highest, highest * optimisation.lr_end, (step - warm) / (steps - warm))
+        return top * (step + 1) / warm
+    return cosine(top, top * optimisation.lr_end, (step - warm) / (steps - warm))
+
+
+def highest(optimisation: Optimisation, *, batch: int) -> float:
+    """The rate at the top of the warm-up: ``lr`` scaled linearly with the global batch."""
+    return optimisation.lr * batch / 256
 
 
 def weight_decay(optimisation: Optimisation, *, step: int, steps: int) -> float:

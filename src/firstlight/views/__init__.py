@@ -8,7 +8,20 @@ from torch import Tensor
 
 from ..errors import InputError
 
-__all__ = ["BYOL", "CENTER", "MULTI_CROP", "PAIR", "PLAIN", "Batch", "Geometry", "View", "count"]
+__all__ = [
+    "BYOL",
+    "CENTER",
+    "MOCO_V1",
+    "MOCO_V2",
+    "MULTI_CROP",
+    "PAIR",
+    "PLAIN",
+    "SWAV",
+    "Batch",
+    "Geometry",
+    "View",
+    "count",
+]
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,10 @@ CENTER = (View(crop="center", flip=0.0, keep=1.0),)
 
 _SIMCLR = View(2, scale=(0.08, 1.0), jitter=(0.8, 0.8, 0.8, 0.2), gray=0.2, blur=0.5)
 PAIR = (_SIMCLR,)
+
+MOCO_V1 = (View(2, jitter=(0.4, 0.4, 0.4, 0.4), jitter_p=1.0, gray=0.2),)
+MOCO_V2 = (View(2, jitter=(0.4, 0.4, 0.4, 0.1), gray=0.2, blur=0.5),)
+SWAV = (replace(_SIMCLR, scale=(0.14, 1.0)), replace(_SIMCLR, count=6, size=96 / 224, scale=(0.05, 0.14)))
 
 _FIRST = View(scale=(0.08, 1.0), bicubic=True, jitter=(0.4, 0.4, 0.2, 0.1), gray=0.2, blur=1.0)
 BYOL = (_FIRST, replace(_FIRST, blur=0.1, solarize=0.2))

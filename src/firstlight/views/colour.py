@@ -101,7 +101,7 @@ def luma(images: Tensor, weights: tuple[float, float, float] = LUMA) -> Tensor:
 
 def gray(images: Tensor) -> Tensor:
     """Grey images with as many channels as before."""
-    return luma(images).expand_as(images)
+    return luma(images).repeat(1, images.shape[1], 1, 1)  # not expanded: the next step may write into it
 
 
 def solarize(images: Tensor) -> Tensor:

@@ -31,6 +31,12 @@ class Salt(IntEnum):
     MIX = 11
     HIDE = 12
     AUGMENT = 13
+    NEGATIVES = 14
+    SHARE = 15
+    BLOCK = 16
+    TILE = 17
+    ORDER = 18
+    CLUSTER = 19
 
 
 def branch(key: Tensor, *salt: int) -> Tensor:

@@ -1,0 +1,59 @@
+"""Instance discrimination (NPID): every picture is a class of its own, told apart by a memory of all pictures.
+
+Wu et al., CVPR 2018. https://arxiv.org/abs/1805.01978
+"""
+
+from dataclasses import replace
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..encoder import Encoder
+from ..parts.bank import Bank, Discrimination
+from ..parts.losses import full, spread
+from ..views import MOCO_V1, Batch
+from . import Method, Optimisation
+
+
+class Instance(Method):
+    """The memory's vector of a picture is its class; for small sets the softmax runs over all of them, as published.
+
+    With ``negatives`` it is noise-contrastive estimation instead, which is what the paper does for ImageNet.
+
+    Differs from the paper: its proximal term, which keeps vectors near where they were, is left out.
+
+    Args:
+        encoder: any encoder.
+        pictures: how many there are in the training set.
+        dim: width of the vectors.
+        temperature: .07 in the paper, .1 for CIFAR-10.
+        momentum: of the memory: the share of a vector that stays when its picture is seen.
+        negatives: 4,096 in the paper for ImageNet; 0 takes the full softmax.
+    """
+
+    views = (replace(MOCO_V1[0], count=1),)
+    optimisation = Optimisation("sgd", lr=0.03, warmup=0.0, weight_decay=1e-4)
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        pictures: int = 0,
+        dim: int = 128,
+        temperature: float = 0.1,
+        momentum: float = 0.5,
+        negatives: int = 0,
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.width, dim)
+        self.bank = Bank(pictures, dim, momentum)
+        self.find = Discrimination(temperature, negatives)
+
+    def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
+        features = self.encoder(batch.views[0])
+        rows = F.normalize(full(self.head(features)), dim=1)
+
+        loss = self.find(rows, self.bank, batch.index, batch.key)
+        self.bank.hear(batch.index, rows, t)
+        return {"loss": loss, "feature_std": spread(features)}

@@ -1,0 +1,76 @@
+"""MoCo: find a picture's other view among a queue of past pictures, as a slowly moving copy saw them.
+
+He et al., CVPR 2020. https://arxiv.org/abs/1911.05722 and, for version 2, Chen et al. https://arxiv.org/abs/2003.04297
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..encoder import Encoder
+from ..errors import InputError
+from ..parts.groups import check_groups, in_groups, shuffled
+from ..parts.heads import mlp
+from ..parts.losses import info_nce, spread
+from ..parts.momentum import Momentum
+from ..parts.queue import Queue
+from ..views import MOCO_V1, MOCO_V2, Batch
+from . import Method, Optimisation
+
+
+class MoCo(Method):
+    """Batch norm sees the batch in groups, and the keys are dealt to groups of other pictures than the queries.
+
+    Otherwise the statistics that a query shares with its own key would give the answer away; the groups stand for the
+    published code's GPUs, so that one process learns what eight do. The copy moves after each step, which is before
+    the next step's keys, as published. The defaults are those of the authors' CIFAR-10 notebook, which adds the two
+    directions of the symmetric loss; here it is their mean.
+
+    Args:
+        encoder: any encoder.
+        version: 2 has a hidden layer in the head, and blur in its views.
+        dim: width of queries and keys.
+        queue: how many past keys: 65,536 in the paper, 4,096 for CIFAR-10. A multiple of the batch.
+        temperature: of the softmax: .07 (version 1) and .2 (version 2) in the papers, .1 for CIFAR-10.
+        momentum: of the key network: .999 in the papers, .99 for CIFAR-10.
+        groups: into how many parts the batch of all ranks is divided for batch norm.
+        symmetric: use each view as query and as key, as for CIFAR-10.
+    """
+
+    views = MOCO_V2
+    optimisation = Optimisation("sgd", lr=0.03, warmup=0.0, weight_decay=1e-4)
+    synchronised = False
+
+    def __init__(
+        self, encoder: Encoder, *, version: Literal[1, 2] = 2, dim: int = 128, queue: int = 4096,
+        temperature: float = 0.1, momentum: float = 0.99, groups: int = 8, symmetric: bool = True,
+    ):  # fmt: skip
+        super().__init__()
+        if not temperature > 0 or not 0 <= momentum <= 1 or queue < 1 or groups < 1:
+            given = f"temperature={temperature}, momentum={momentum}, queue={queue}, groups={groups}"
+            raise InputError(f"moco({given}): allowed are above 0, 0 to 1, 1 and more, 1 and more")
+        self.views = MOCO_V1 if version == 1 else MOCO_V2
+        self.encoder, self.temperature, self.groups, self.symmetric = encoder, temperature, groups, symmetric
+        self.head = mlp(encoder.width, encoder.width, dim, version, norm=False, bias=True, last_bias=True)
+        self.key = Momentum(nn.Sequential(encoder, self.head), start=momentum, end=momentum)
+        self.queue = Queue(queue, dim)
+
+    def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
+        a, b = batch.views
+        pairs = [(a, b), (b, a)] if self.symmetric else [(a, b)]
+        features = [in_groups(self.encoder, query, self.groups) for query, _ in pairs]
+        keys = [shuffled(self.key, key, batch.key, self.groups) for _, key in pairs]
+
+        losses = [
+            info_nce(self.head(feature), key, self.temperature, self.queue.rows) for feature, key in zip(features, keys)
+        ]
+        for key in keys:
+            self.queue.hear(F.normalize(key, dim=1), t)
+        return {"loss": torch.stack(losses).mean(), "feature_std": spread(torch.cat(features))}
+
+    def check(self, batch: int) -> None:
+        super().check(batch)
+        self.queue.check(batch, "moco")
+        check_groups(self.groups, batch, "moco")

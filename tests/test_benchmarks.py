@@ -1,0 +1,158 @@
+"""The benchmarks of self-supervision run, at budgets of a few steps: what they store, skip, resume and show."""
+
+import importlib.util
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import ROOT
+
+CNN, VIT = "test_resnet", "vit_tiny_patch16_224(patch_size=8, embed_dim=48, depth=1, num_heads=2)"
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def methods(tmp_path, monkeypatch):
+    """The benchmark on two classes of stripes."""
+    random = np.random.default_rng(0)
+    for side, count in (("train", 12), ("test", 5)):
+        for label, name in enumerate(("across", "down")):
+            folder = tmp_path / "data" / "cifar10_6k" / side / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                picture = random.integers(0, 100, (32, 32, 3), dtype=np.uint8)
+                (picture if label else picture.swapaxes(0, 1))[::4] += 150
+                Image.fromarray(picture).save(folder / f"{number}.png")
+    module = load(ROOT / "benchmarks" / "methods.py")
+    monkeypatch.setattr(module, "DATA", tmp_path / "data")
+
+    def run(*words):
+        where = ["--out", str(tmp_path / "results" / "methods"), "--work", str(tmp_path / "work")]
+        budget = ["--model", CNN, "--steps", "2", "--batch", "4", "--precision", "fp32", "--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", ["methods.py", *where, *budget, *words])
+        module.main()
+
+    module.run, module.folder = run, tmp_path / "results" / "methods"
+    return module
+
+
+def test_methods_are_measured_once_and_shown(methods, capsys, monkeypatch):
+    chosen = ("--methods", "pixels", "random", "simclr(dim=8)", "mae", "--protocols", "knn(k=3)", "linear(penalties=2)")
+    methods.run(*chosen)
+    said = capsys.readouterr().out.splitlines()
+    assert "left out: mae needs a ViT" in said[-1]
+    assert [path.name for path in sorted(methods.folder.iterdir())] == [
+        "cnn-pixels-seed0.json", "cnn-random-seed0.json", "cnn-simclr-dim-8-seed0.json",
+    ]  # fmt: skip
+
+    record = json.loads((methods.folder / "cnn-simclr-dim-8-seed0.json").read_text())
+    assert {"date", "machine", "versions", "settings", "digest"} <= set(record)
+    assert record["settings"]["of method"]["dim"] == 8
+    assert record["settings"]["training"]["optimisation"]["optimizer"] == "adamw"
+    assert {"loss", "feature_std"} <= set(record["training"]["last"])
+    assert record["training"]["seconds"] > 0
+    assert set(record["results"]) == {"knn", "linear"}
+    assert 0 < record["features"]["feature_std"] <= 1.01
+    assert 1 <= record["features"]["effective_rank"] <= record["features"]["width"]
+
+    methods.run(*chosen)
+    assert capsys.readouterr().out.count("stored before") == 3
+    methods.run(*chosen, "--lr", "0.1")
+    assert capsys.readouterr().out.count("stored before") == 2
+
+    generate = load(ROOT / "docs" / "generate.py")
+    monkeypatch.setattr(generate, "RESULTS", methods.folder.parent)
+    table = generate.methods().splitlines()
+    rows = [line for line in table if line.startswith(("| `simclr", "| pixels", "| random"))]
+    assert len(rows) == 3
+    assert any(" to " in row for row in rows)
+
+
+def test_a_stopped_training_goes_on(methods, monkeypatch):
+    saved, plain = [], methods.train
+
+    def stopping(method, batches, setup, run):
+        for event in plain(method, batches, setup, run):
+            yield event
+            if type(event).__name__ == "Saved" and not saved:
+                saved.append(event)
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(methods, "train", stopping)
+    chosen = ("--methods", "simclr", "--protocols", "knn")
+    with pytest.raises(KeyboardInterrupt):
+        methods.run(*chosen)
+    assert not methods.folder.exists()
+    assert list((methods.folder.parents[1] / "work").iterdir())
+    methods.run(*chosen)
+    record = json.loads((methods.folder / "cnn-simclr-seed0.json").read_text())
+    assert [step for step, _ in record["training"]["loss"]] == [1]
+    assert not list((methods.folder.parents[1] / "work").iterdir())
+
+
+def test_tuning_never_sees_the_test_pictures(methods):
+    whole, held = methods.pictures("6k", False), methods.pictures("6k", True)
+    names = [held.train.name(n) for n in range(len(held.train))] + [held.test.name(n) for n in range(len(held.test))]
+    assert sorted(names) == sorted(whole.train.name(n) for n in range(len(whole.train)))
+    assert 0 < len(held.test) < len(held.train)
+
+
+def test_the_effective_rank(methods):
+    assert methods.effective_rank(np.eye(6)) == pytest.approx(6, rel=1e-4)
+    assert methods.effective_rank(np.ones((6, 3))) == pytest.approx(1, rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def speed():
+    pytest.importorskip("lightly")
+    module = load(ROOT / "benchmarks" / "ssl_speed.py")
+    module.NETWORKS["vit"] = VIT
+    return module
+
+
+def test_speeds_are_compared_profiled_and_shown(speed, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "ssl_speed.json"
+    budget = ["--batch", "4", "--rounds", "1", "--seconds", "0", "--workers", "0", "--precisions", "fp32"]
+    chosen = ["--only", "simclr-vit", "byol-vit", "dino-vit", "mae-vit", "--device", "cpu", "--json", str(path)]
+    for more in ([], ["--profile"]):
+        monkeypatch.setattr(sys, "argv", ["ssl_speed.py", *budget, *chosen, *more])
+        speed.main()
+    record = json.loads(path.read_text())
+    assert set(record["rows"]) == set(record["profile"]) == {"simclr-vit", "byol-vit", "dino-vit", "mae-vit"}
+    for row in record["rows"].values():
+        assert row["ratios"]["fp32"]["median"] > 0
+    for parts in record["profile"].values():
+        assert set(parts["fp32"]) == {"decode", "views", "forward", "backward", "optimiser"}
+        assert min(parts["fp32"].values()) >= 0
+    assert "mae-vit" in capsys.readouterr().out
+
+    generate = load(ROOT / "docs" / "generate.py")
+    monkeypatch.setattr(generate, "RESULTS", tmp_path)
+    assert generate.ssl_speed().count("| mae-vit ") == 2  # compared and profiled
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_both_sides_have_the_same_network(speed):
+    encoder = speed.network("simclr-cnn")
+    assert encoder.net.conv1.kernel_size == (3, 3)
+    assert encoder.maps(torch.zeros(1, 3, 32, 32))[0].shape[-1] == 32
+    for name in ("simclr", "byol", "dino"):
+        ours, _, _ = speed.prepared(f"{name}-cnn", np.zeros((4, 32, 32, 3), np.uint8), "fp32", _Given())
+        peer, _ = speed.PEERS[name](speed.network(f"{name}-cnn"))
+        count = lambda module: sum(p.numel() for p in module.parameters() if p.requires_grad)  # noqa: E731
+        assert count(peer) == pytest.approx(count(ours), rel=0.01)
+
+
+class _Given:
+    batch, device = 4, "cpu"

@@ -1,0 +1,157 @@
+"""EsViT: the view and region losses against the paper, which region learns from which, two heads with two centres."""
+
+import math
+
+import pytest
+import torch
+
+import tiny
+from firstlight.errors import InputError
+from firstlight.views import PAIR
+
+SWIN = "swin_tiny_patch4_window7_224(patch_size=2, depths=(1, 1, 1, 1), embed_dim=24)"
+
+
+def softmax(row: list[float], divisor: float, shift: list[float]) -> list[float]:
+    exps = [math.exp((x - c) / divisor) for x, c in zip(row, shift)]
+    return [e / sum(exps) for e in exps]
+
+
+def cross_entropy(teacher: list[float], student: list[float], center: list[float]) -> float:
+    q = softmax(student, 0.1, [0.0] * len(student))
+    return -sum(a * math.log(b) for a, b in zip(softmax(teacher, 0.05, center), q))
+
+
+def similarity(a: list[float], b: list[float]) -> float:
+    return sum(x * y for x, y in zip(a, b)) / (math.hypot(*a) * math.hypot(*b))
+
+
+def published(method, batch) -> tuple[float, float]:
+    """The paper's equations in plain Python: the mean of the view loss and of the region loss over pairs of crops."""
+    copy, prefix = method.teacher.copy, method.encoder.prefix
+    centers = [part.center.value.tolist() for part in (method.targets, method.region_targets)]
+    student, teacher = [], []
+    for side, found, views in ((method, student, batch.views), (copy, teacher, batch.views[:2])):
+        region_head = method.region_head if side is method else copy.token_head
+        for view in views:
+            tokens = side.encoder.tokens(view)[:, prefix:]
+            outputs = (side.head(side.encoder(view)), tokens, region_head(tokens))
+            found.append([out.tolist() for out in outputs])
+    pairs = [(crop, view) for crop in range(2) for view in range(len(student)) if view != crop]
+    views, regions = [], []
+    for crop, view in pairs:
+        logits, tokens, outs = student[view]
+        target, other, target_outs = teacher[crop]
+        for n in range(len(batch)):
+            views.append(cross_entropy(target[n], logits[n], centers[0]))
+            rows = []
+            for token, out in zip(tokens[n], outs[n]):
+                best = max(range(len(other[n])), key=lambda j, t=token, o=other[n]: similarity(t, o[j]))
+                rows.append(cross_entropy(target_outs[n][best], out, centers[1]))
+            regions.append(sum(rows) / len(rows))
+    return sum(views) / len(views), sum(regions) / len(regions)
+
+
+@pytest.mark.parametrize("model", [tiny.VIT, SWIN])
+@torch.no_grad()
+def test_the_loss_is_the_papers(model):
+    method = tiny.fill(tiny.build("esvit", model, teacher_temperature=(0.05, 0.05))).double()
+    for step in range(2):
+        batch = tiny.batch(method, samples=3, seed=step)
+        view, region = published(method, batch)
+        out = method(batch, 0.5)
+        assert out["loss"].item() == pytest.approx((view + region) / 2, abs=1e-9)
+        assert out["region_loss"].item() == pytest.approx(region, abs=1e-9)
+        method.after_step(0.5)
+
+
+def test_the_gradient_is_the_papers():
+    """Of the same loss written crop by crop, by autograd, at every weight."""
+    method = tiny.fill(tiny.build("esvit", teacher_temperature=(0.05, 0.05))).double()
+    batch = tiny.batch(method, samples=3)
+    trained = [p for p in method.parameters() if p.requires_grad]
+    copy, loss = method.teacher.copy, torch.zeros((), dtype=torch.float64)
+    for crop in range(2):
+        with torch.no_grad():
+            other = copy.encoder.tokens(batch.views[crop])
+            targets = (copy.head(other[:, 0]) / 0.05).softmax(-1), (copy.token_head(other[:, 1:]) / 0.05).softmax(-1)
+        for view in range(10):
+            if view == crop:
+                continue
+            tokens = method.encoder.tokens(batch.views[view])
+            loss = loss - (targets[0] * (method.head(tokens[:, 0]) / 0.1).log_softmax(-1)).sum(-1).mean() / 36
+            log_q = (method.region_head(tokens[:, 1:]) / 0.1).log_softmax(-1)
+            for n in range(3):
+                cosines = torch.cosine_similarity(tokens[n, 1:, None], other[n, None, 1:], dim=-1)
+                terms = (targets[1][n][cosines.argmax(1)] * log_q[n]).sum(-1)
+                loss = loss - terms.mean() / 3 / 36
+    wanted = torch.autograd.grad(loss, trained)
+    for found, expected in zip(torch.autograd.grad(method(batch, 0.5)["loss"], trained), wanted):
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)  # timm resamples positions in float32
+
+
+def test_centres_move_once_a_step_under_accumulation():
+    whole, parts = tiny.build("esvit"), tiny.build("esvit")
+    batch = tiny.batch(whole, samples=6)
+    whole(batch, 0.0)
+    whole.after_step(0.0)
+    for rows in (slice(0, 2), slice(2, 4), slice(4, 6)):
+        part = tiny.batch(parts, samples=6)
+        part.views, part.key = [view[rows] for view in part.views], part.key[rows]
+        parts(part, 0.0)
+        assert not parts.region_targets.center.value.any(), "not before the step"
+    parts.after_step(0.0)
+    for name in ("targets", "region_targets"):
+        mine, theirs = (getattr(method, name).center.value for method in (parts, whole))
+        assert theirs.any()
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)
+
+
+def test_each_size_takes_one_pass_of_the_student():
+    method = tiny.build("esvit")
+    students = []
+    method.encoder.net.patch_embed.register_forward_pre_hook(lambda _, inputs: students.append(tuple(inputs[0].shape)))
+    method(tiny.batch(method, samples=3), 0.0)
+    assert students == [(6, 3, 32, 32), (24, 3, 16, 16)]
+
+
+def test_both_heads_rest_at_first():
+    method = tiny.build("esvit", freeze_last=0.5)
+    for t, rests in ((0.49, True), (0.5, False)):
+        method.zero_grad()
+        method(tiny.batch(method), t)["loss"].backward()
+        method.before_step(t)
+        assert all((head.last.weight.grad is None) == rests for head in (method.head, method.region_head))
+
+
+def test_two_crops_are_enough():
+    method = tiny.build("esvit", SWIN)
+    method.views = PAIR
+    assert method(tiny.batch(method), 0.0)["loss"].isfinite()
+
+
+def test_models_that_see_one_region_are_refused():
+    for model in (tiny.RESNET, "swin_tiny_patch4_window7_224(depths=(1, 1, 1, 1), embed_dim=24)"):
+        with pytest.raises(InputError, match=r"matches regions.*smaller patch_size"):
+            tiny.build("esvit", model)
+    with pytest.raises(InputError, match="two sizes"):
+        tiny.build("esvit", "mixer_s32_224")
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"teacher_temperature": (-0.1, 0.04)}])
+def test_impossible_settings_are_refused(settings):
+    with pytest.raises(InputError, match="above 0"):
+        tiny.build("esvit", **settings)
+
+
+def test_the_papers_optimisation():
+    from firstlight.methods.esvit import EsViT
+
+    chosen = EsViT.optimisation
+    assert (chosen.optimizer, chosen.lr, chosen.weight_decay) == ("adamw", 5e-4, (0.04, 0.4))
+    assert (chosen.clip, chosen.clip_each) == (3.0, True)
+
+
+def test_three_steps_are_as_recorded():
+    losses = tiny.three_steps(tiny.fill(tiny.build("esvit", SWIN)).double())
+    assert losses == pytest.approx([4.283710, 3.011067, 2.566977], abs=1e-4)
