@@ -108,3 +108,11 @@ def test_a_reader_that_leaves_is_no_error():
     )
     assert shown.returncode == 0
     assert shown.stderr == ""
+
+
+def test_a_batch_that_a_method_cannot_take_leaves_no_run_folder(tmp_path, capsys):
+    arguments = ["--data", "digits", "--method", "moco(queue=100)", "--model", "resnet10t", "--size", "32"]
+    out = tmp_path / "run"
+    assert cli.run(["pretrain", *arguments, "--steps", "2", "--batch", "64", "--out", str(out)]) == 2
+    assert "nearest: 128" in capsys.readouterr().err
+    assert not out.exists()

@@ -4,8 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import spec
 from ..errors import InputError
 from ..events import Events, Note, drain
@@ -75,6 +73,8 @@ def source(
         InputError: if it is none of these.
     """
     if is_formula(text):
+        import numpy as np
+
         from ..data import codebook as codebooks
         from ..data.formula import FormulaPictures
 

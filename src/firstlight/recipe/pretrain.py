@@ -113,6 +113,7 @@ class Pretrain(Recipe):
         )
         labels = len(pictures.classes) if _choose.needs_labels(self.method) else 0
         method = _choose.method(self.method, encoder, labels, fresh=self.init is None, pictures=len(pictures))
+        method.check(self.batch)  # before there is a run folder
         setup = self._setup(method.optimisation, device)
         batches = Batches(
             pictures, method.views, size=self.size, batch=self.batch, seed=self.seed, channels=self.channels,
