@@ -12,7 +12,7 @@ from firstlight.data.held import HeldPictures
 from firstlight.errors import InputError
 from firstlight.evaluations import linear
 from firstlight.evaluations._features import folds, standardised
-from firstlight.evaluations.linear import Linear, fitted, in_span
+from firstlight.evaluations.linear import Linear, fitted, in_span, past_the_best
 from firstlight.events import Progress, Warned, drain
 
 
@@ -113,3 +113,28 @@ def test_an_unfinished_fit_is_said_and_no_python_warning(monkeypatch):
 def test_refuses_settings_out_of_range(settings):
     with pytest.raises(InputError):
         Linear(**settings)
+
+
+@pytest.mark.parametrize(
+    ("right", "loss", "over"),
+    [
+        ([5, 8, 7, 6, 6], [3, 1, 2, 3, 4], True),
+        ([5, 8, 7, 6, 8], [3, 1, 2, 3, 4], False),  # as many right again
+        ([5, 8, 7, 6, 6], [3, 1, 2, 3, 0.5], False),  # a smaller loss
+        ([5, 8, 7, 6], [3, 1, 2, 3], False),  # only two have been worse
+        ([8, 7, 6], [1, 2, 3], False),  # three in all
+    ],
+)
+def test_search_ends_when_three_weaker_penalties_do_worse_by_both_measures(right, loss, over):
+    assert past_the_best(np.array(right), np.array(loss)) is over
+
+
+def test_ending_the_search_early_changes_no_choice(monkeypatch):
+    random = np.random.default_rng(1)
+    labels = np.arange(200) % 4
+    features = random.normal(size=(200, 60)) + 0.5 * random.normal(size=(4, 60))[labels]
+    short = list(Linear()._choose(features, labels, seed=0))
+    chosen = drain(Linear()._choose(features, labels, seed=0))
+    monkeypatch.setattr(linear, "WORSE", 12)
+    assert drain(Linear()._choose(features, labels, seed=0)) == chosen
+    assert len(short) < len(list(Linear()._choose(features, labels, seed=0)))
