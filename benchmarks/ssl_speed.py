@@ -3,16 +3,16 @@
     python benchmarks/ssl_speed.py [--only simclr-cnn mae-vit] [--json benchmarks/results/ssl_speed.json] [--profile]
 
 SimCLR, BYOL, DINO (two large and eight small crops) and MAE at 32 pixels, on a ResNet-18 with a 3x3 stem ("cnn") and a
-small ViT ("vit"). Both sides have the same timm network, heads of the same widths, the same optimiser, batch, threads
-and number of views, and pictures that lie decoded in memory. Ours is ``firstlight.train.train`` as it is. The peer is
-lightly's transforms, heads, losses and momentum, put together as its examples do: PIL pictures through a DataLoader,
-with worker processes or without, whichever is faster here. Both run in turn within one process; the medians of the
-paired ratios count, at each precision and with each side at its best.
+small ViT ("vit"). All sides have the same timm network, heads of the same widths, the same optimiser, batch, threads,
+and number and sizes of views, and pictures that lie decoded in memory. Ours is ``firstlight.train.train`` as it is. The
+peers in ``peers/`` are the parts of lightly and, where it is installed, of stable-pretraining, put together as their
+examples do: PIL pictures through a DataLoader, with worker processes or without, whichever is faster here. All run in
+turn within one process; the medians of the paired ratios count, at each precision and with each side at its best.
 """
 
 import argparse
 import contextlib
-import copy
+import importlib
 import importlib.util
 import itertools
 import json
@@ -30,7 +30,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.parameter import Parameter
 from torch.utils.data import DataLoader, Dataset
 
 from firstlight import spec
@@ -41,12 +40,11 @@ from firstlight.methods import Method, Optimisation
 from firstlight.recipe import machine, versions
 from firstlight.train import Setup, precision, train
 from firstlight.train.loop import Training
-from firstlight.views import MULTI_CROP
-from firstlight.views.batches import Batches, side_of
+from firstlight.views.batches import Batches
 
 SIZE, PICTURES = 32, 2048
 NETWORKS = {"cnn": "resnet18", "vit": "vit_tiny_patch16_224(patch_size=4, depth=4)"}
-SIDES = ("ours", "lightly")
+PEERS = ("lightly", "stable_pretraining")
 DECODER = {"width": 128, "depth": 2, "heads": 4}
 
 
@@ -62,7 +60,7 @@ SGD, ADAM = Optimisation("sgd", lr=0.06, weight_decay=0.0), Optimisation("adamw"
 TASKS = {
     "simclr": Task("simclr(hidden=512, dim=128)", SGD),
     "byol": Task("byol(hidden=1024, dim=256)", SGD),
-    "dino": Task("dino(hidden=512, bottleneck=64, prototypes=2048)", ADAM),
+    "dino": Task("dino(hidden=512, bottleneck=64, prototypes=2048, small=8)", ADAM),
     "mae": Task(f"mae({', '.join(f'{name}={value}' for name, value in DECODER.items())})", ADAM),
 }
 PAIRS = [f"{task}-{kind}" for task, kind in itertools.product(TASKS, NETWORKS) if (task, kind) != ("mae", "cnn")]
@@ -74,18 +72,16 @@ def main() -> None:
     record: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine() | {"cores": len(os.sched_getaffinity(0)), "device": given.device},
-        "versions": versions() | {name: metadata.version(name) for name in ("lightly",) if installed(name)},
+        "versions": versions() | {name: metadata.version(name) for name in PEERS if installed(name)},
         "settings": {"size": SIZE, "batch": given.batch, "networks": NETWORKS, "rounds": given.rounds}
         | {"methods": {name: task.method for name, task in TASKS.items()}},
-        "left out": {
-            "stable_pretraining": "installed, but its parts are not wired here"
-            if installed("stable_pretraining")
-            else "not installed"
-        },
+        "left out": {name: "not installed" for name in PEERS if not installed(name)},
         "rows": {},
         "profile": {},
     }
-    print(f"{record['machine']}; batch {given.batch}; stable-pretraining: {record['left out']['stable_pretraining']}")
+    print(f"{record['machine']}; batch {given.batch}; left out: {record['left out'] or 'nothing'}")
+    if not given.profile and len(record["left out"]) == len(PEERS):
+        raise SystemExit("no peer is installed: pip install 'firstlight[test]'")
     for name in given.only:
         if given.profile:
             record["profile"][name] = {kind: profiled(name, pictures, kind, given) for kind in given.precisions}
@@ -103,54 +99,66 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="also write the numbers to this file, beside those of other tasks")
     parser.add_argument("--profile", action="store_true", help="print where our time goes, and compare nothing")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=5, help="paired measurements")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of one measurement, at least two steps")
+    parser.add_argument("--rounds", type=int, default=3, help="paired measurements")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of one measurement, at least one step")
     parser.add_argument("--precisions", nargs="+", default=list(precision.available(device)[:2]))
-    parser.add_argument("--workers", type=int, help="of the peer's loader; default: none or one a core, as is faster")
+    parser.add_argument("--workers", type=int, help="of the peers' loaders; default: none or one a core, as is faster")
     parser.add_argument("--device", default=device)
     return parser.parse_args()
 
 
 def compared(name: str, pictures: np.ndarray, given: argparse.Namespace) -> dict[str, Any]:
-    """Pictures a second of both sides at each precision, and the medians and ranges of their paired ratios."""
-    if not installed("lightly"):
-        raise SystemExit("lightly is not installed: pip install 'firstlight[test]'")
-    workers = given.workers if given.workers is not None else faster_workers(name, pictures, given)
-    found: dict[str, dict[str, list[float]]] = {side: {kind: [] for kind in given.precisions} for side in SIDES}
+    """Pictures a second of all sides at each precision, and our paired ratios to each peer: medians and ranges."""
+    workers = {peer: workers_of(peer, name, pictures, given) for peer in PEERS if installed(peer)}
+    found: dict[str, dict[str, list[float]]] = {
+        side: {kind: [] for kind in given.precisions} for side in ("ours", *workers)
+    }
     for _ in range(given.rounds):
         for kind in given.precisions:
             found["ours"][kind].append(speed(ours(name, pictures, kind, given), given))
-            found["lightly"][kind].append(speed(theirs(name, pictures, kind, given, workers), given))
+            for peer, count in workers.items():
+                found[peer][kind].append(speed(theirs(peer, name, pictures, kind, given, count), given))
     speeds = {side: {kind: np.array(values) for kind, values in kinds.items()} for side, kinds in found.items()}
     best = {side: max(kinds, key=lambda kind: float(np.median(kinds[kind]))) for side, kinds in speeds.items()}
-    ratios = {kind: speeds["ours"][kind] / speeds["lightly"][kind] for kind in given.precisions}
-    ratios["best"] = speeds["ours"][best["ours"]] / speeds["lightly"][best["lightly"]]
-    row = {
-        "pictures/s": {side: {kind: float(np.median(v)) for kind, v in speeds[side].items()} for side in SIDES},
-        "ratios": {kind: {"median": float(np.median(r)), "range": [r.min(), r.max()]} for kind, r in ratios.items()},
+    row: dict[str, Any] = {
+        "pictures/s": {
+            side: {kind: float(np.median(v)) for kind, v in kinds.items()} for side, kinds in speeds.items()
+        },
+        "ratios": {},
         "best": best,
         "workers": workers,
     }
-    sides = "  ".join(
-        f"{kind} {row['pictures/s']['ours'][kind]:.0f} / {row['pictures/s']['lightly'][kind]:.0f} = "
-        f"{row['ratios'][kind]['median']:.2f}"
-        for kind in given.precisions
-    )
-    print(f"{name:12s} {sides}  best {row['ratios']['best']['median']:.2f}  (lightly: {workers} workers)", flush=True)
+    for peer in workers:
+        ratios = {kind: speeds["ours"][kind] / speeds[peer][kind] for kind in given.precisions}
+        ratios["best"] = speeds["ours"][best["ours"]] / speeds[peer][best[peer]]
+        row["ratios"][peer] = {
+            kind: {"median": float(np.median(r)), "range": [float(r.min()), float(r.max())]}
+            for kind, r in ratios.items()
+        }
+    mine = "  ".join(f"{kind} {value:.0f}" for kind, value in row["pictures/s"]["ours"].items())
+    print(f"{name:12s} ours: {mine} pictures/s", flush=True)
+    for peer, ratios in row["ratios"].items():
+        times = "  ".join(f"{kind} {ratio['median']:.2f}" for kind, ratio in ratios.items())
+        print(f"{'':12s} times as fast as {peer}: {times}  (its loader: {workers[peer]} workers)", flush=True)
     return row
 
 
 def speed(steps: Generator[None, None, None], given: argparse.Namespace) -> float:
-    """Pictures a second of a training that is under way: its first two steps, which also fill its queues, are not."""
+    """Pictures a second of a training that is under way: what it does first, which also fills its queues, is not."""
     with closing(steps):
-        next(steps), next(steps)
-        wait(given.device)
-        count, begun = 0, time.perf_counter()
-        while count < 2 or time.perf_counter() - begun < given.seconds:
-            next(steps)
-            count += 1
-        wait(given.device)
-        return count * given.batch / (time.perf_counter() - begun)
+        counted(steps, given.seconds / 2, given)
+        count, seconds = counted(steps, given.seconds, given)
+        return count * given.batch / seconds
+
+
+def counted(steps: Generator[None, None, None], least: float, given: argparse.Namespace) -> tuple[int, float]:
+    """Steps for at least so many seconds: how many, and the seconds that they took."""
+    count, begun = 0, time.perf_counter()
+    while not count or time.perf_counter() - begun < least:
+        next(steps)
+        count += 1
+    wait(given.device)
+    return count, time.perf_counter() - begun
 
 
 def ours(name: str, pictures: np.ndarray, kind: str, given: argparse.Namespace) -> Generator[None, None, None]:
@@ -174,7 +182,7 @@ def prepared(name: str, pictures: np.ndarray, kind: Any, given: argparse.Namespa
 
 
 def network(name: str) -> Encoder:
-    """The same network for both sides. A ResNet starts as is usual at 32 pixels: 3x3, no stride, no pooling."""
+    """The same network for all sides. A ResNet starts as is usual at 32 pixels: 3x3, no stride, no pooling."""
     torch.manual_seed(0)
     encoder = Encoder(NETWORKS[name.partition("-")[2]], size=SIZE)
     if name.endswith("cnn"):
@@ -184,14 +192,13 @@ def network(name: str) -> Encoder:
 
 
 def theirs(
-    name: str, pictures: np.ndarray, kind: str, given: argparse.Namespace, workers: int
+    peer: str, name: str, pictures: np.ndarray, kind: str, given: argparse.Namespace, workers: int
 ) -> Generator[None, None, None]:
-    """The loop of lightly's examples, one step at a time."""
-    task, encoder = TASKS[name.partition("-")[0]], network(name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of torch, about lightly's weight norm
-        learner, transform = PEERS[name.partition("-")[0]](encoder)
+    """The loop of the peers' examples, one step at a time."""
+    task = TASKS[name.partition("-")[0]]
+    learner, transform = parts_of(peer, name)
     learner.to(given.device)
+    after_step = getattr(learner, "after_step", lambda: None)
     trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     kinds: dict[str, Any] = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
     optimizer = kinds[task.optimisation.optimizer](trained, lr=task.optimisation.lr)
@@ -208,7 +215,16 @@ def theirs(
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
+        after_step()
         yield
+
+
+def parts_of(peer: str, name: str) -> tuple[nn.Module, Callable]:
+    """A peer's network from a list of views to the loss, and its transform from a PIL picture to that list."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, about lightly's weight norm, and of what the other peer imports
+        parts = importlib.import_module(f"peers.{peer}")
+        return parts.build(name.partition("-")[0], network(name))
 
 
 def endless(loader: DataLoader) -> Iterator[list[Tensor]]:
@@ -229,132 +245,21 @@ class Photographs(Dataset):
         return self.transform(Image.fromarray(self.pictures[number]))
 
 
-class PeerSimCLR(nn.Module):
-    def __init__(self, encoder: Encoder):
-        from lightly.loss import NTXentLoss
-        from lightly.models.modules import SimCLRProjectionHead
+def workers_of(peer: str, name: str, pictures: np.ndarray, given: argparse.Namespace) -> int:
+    """No worker process, or one a core (the examples' 8 at most): with which the peer is faster, measured once.
 
-        super().__init__()
-        self.backbone, self.head = encoder.net, SimCLRProjectionHead(encoder.width, 512, 128)
-        self.criterion = NTXentLoss()
-
-    def forward(self, views: list[Tensor]) -> Tensor:
-        return self.criterion(*(self.head(self.backbone(view)) for view in views))
-
-
-class PeerBYOL(nn.Module):
-    def __init__(self, encoder: Encoder):
-        from lightly.loss import NegativeCosineSimilarity
-        from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
-        from lightly.models.utils import deactivate_requires_grad
-
-        super().__init__()
-        self.online = nn.Sequential(encoder.net, BYOLProjectionHead(encoder.width, 1024, 256))
-        self.prediction = BYOLPredictionHead(256, 1024, 256)
-        self.target = copy.deepcopy(self.online)
-        deactivate_requires_grad(self.target)
-        self.criterion = NegativeCosineSimilarity()
-
-    def forward(self, views: list[Tensor]) -> Tensor:
-        from lightly.models.utils import update_momentum
-
-        update_momentum(self.online, self.target, m=0.99)
-        predictions, targets = [], []
-        for view in views:
-            predictions.append(self.prediction(self.online(view)))
-            with torch.no_grad():  # its example detaches the result, which costs more
-                targets.append(self.target(view))
-        return 0.5 * (self.criterion(predictions[0], targets[1]) + self.criterion(predictions[1], targets[0]))
+    Measured with the small ViT, whose steps are short: the loader's work is the same with the other network.
+    """
+    if given.workers is not None:
+        return given.workers
+    method, options = name.partition("-")[0], [0, min(8, len(os.sched_getaffinity(0)))]
+    if (peer, method) not in _workers:
+        again = (f"{method}-vit", pictures, given.precisions[-1], given)
+        _workers[peer, method] = max(options, key=lambda count: speed(theirs(peer, *again, count), given))
+    return _workers[peer, method]
 
 
-class PeerDINO(nn.Module):
-    def __init__(self, encoder: Encoder):
-        from lightly.loss import DINOLoss
-        from lightly.models.modules import DINOProjectionHead
-        from lightly.models.utils import deactivate_requires_grad
-
-        super().__init__()
-        self.student = nn.Sequential(encoder.net, DINOProjectionHead(encoder.width, 512, 64, 2048, freeze_last_layer=1))
-        self.teacher = nn.Sequential(copy.deepcopy(encoder.net), DINOProjectionHead(encoder.width, 512, 64, 2048))
-        deactivate_requires_grad(self.teacher)
-        self.criterion = DINOLoss(output_dim=2048, warmup_teacher_temp_epochs=5)
-
-    def forward(self, views: list[Tensor]) -> Tensor:
-        from lightly.models.utils import update_momentum
-
-        update_momentum(self.student, self.teacher, m=0.99)
-        with torch.no_grad():
-            targets = [self.teacher(view) for view in views[:2]]
-        return self.criterion(targets, [self.student(view) for view in views], epoch=1)
-
-
-class PeerMAE(nn.Module):
-    def __init__(self, encoder: Encoder):
-        from lightly.models.modules import MaskedVisionTransformerDecoderTIMM, MaskedVisionTransformerTIMM
-
-        super().__init__()
-        encoder = Encoder(f"{encoder.model[:-1]}, dynamic_img_size=False)", size=SIZE)  # it takes flat patches only
-        self.patch, width = encoder.multiple, DECODER["width"]
-        self.backbone = MaskedVisionTransformerTIMM(vit=encoder.net)
-        self.embed = nn.Linear(encoder.width, width)
-        self.decoder = MaskedVisionTransformerDecoderTIMM(
-            num_patches=int(encoder.patches or 0), embed_dim=width, depth=DECODER["depth"], num_heads=DECODER["heads"],
-            mask_token=Parameter(torch.zeros(1, 1, width)),
-        )  # fmt: skip
-        self.predict = nn.Linear(width, self.patch**2 * 3)
-
-    def forward(self, views: list[Tensor]) -> Tensor:
-        from lightly.models import utils
-
-        (pictures,) = views
-        size = (len(pictures), self.backbone.sequence_length)
-        keep, hidden = utils.random_token_mask(size=size, mask_ratio=0.75, device=pictures.device)
-        encoded = self.embed(self.backbone.encode(images=pictures, idx_keep=keep))
-        tokens = utils.repeat_token(self.decoder.mask_token, size)
-        tokens = utils.set_at_index(tokens, keep, encoded.type_as(tokens))
-        decoded = self.decoder.decode(self.decoder.add_pos_embed(tokens))
-        painted = self.predict(utils.get_at_index(decoded, hidden))
-        target = utils.get_at_index(utils.patchify(pictures, self.patch), hidden - 1)
-        return nn.functional.mse_loss(painted.float(), target)
-
-
-def peer_simclr(encoder: Encoder) -> tuple[nn.Module, Callable]:
-    from lightly.transforms import SimCLRTransform
-
-    return PeerSimCLR(encoder), SimCLRTransform(input_size=SIZE)
-
-
-def peer_byol(encoder: Encoder) -> tuple[nn.Module, Callable]:
-    from lightly.transforms.byol_transform import BYOLTransform, BYOLView1Transform, BYOLView2Transform
-
-    views = BYOLView1Transform(input_size=SIZE), BYOLView2Transform(input_size=SIZE)
-    return PeerBYOL(encoder), BYOLTransform(*views)
-
-
-def peer_dino(encoder: Encoder) -> tuple[nn.Module, Callable]:
-    from lightly.transforms import DINOTransform
-
-    small = MULTI_CROP[-1]
-    side = side_of(small, SIZE, encoder.multiple)
-    return PeerDINO(encoder), DINOTransform(global_crop_size=SIZE, local_crop_size=side, n_local_views=small.count)
-
-
-def peer_mae(encoder: Encoder) -> tuple[nn.Module, Callable]:
-    from lightly.transforms import MAETransform
-
-    return PeerMAE(encoder), MAETransform(input_size=SIZE)
-
-
-PEERS: dict[str, Callable[[Encoder], tuple[nn.Module, Callable]]] = {
-    "simclr": peer_simclr, "byol": peer_byol, "dino": peer_dino, "mae": peer_mae,
-}  # fmt: skip
-
-
-def faster_workers(name: str, pictures: np.ndarray, given: argparse.Namespace) -> int:
-    """No worker process, or one a core (the examples' 8 at most): with which the peer is faster, measured once."""
-    options = [0, min(8, len(os.sched_getaffinity(0)))]
-    kind = given.precisions[-1]
-    return max(options, key=lambda workers: speed(theirs(name, pictures, kind, given, workers), given))
+_workers: dict[tuple[str, str], int] = {}
 
 
 def profiled(name: str, pictures: np.ndarray, kind: Any, given: argparse.Namespace, steps: int = 5) -> dict[str, float]:

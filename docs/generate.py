@@ -162,27 +162,26 @@ def ssl_speed() -> str:
     if not path.exists():
         return "Not measured yet."
     record = json.loads(path.read_text(encoding="utf-8"))
-    kinds = list(next(iter(record["rows"].values()))["pictures/s"]["ours"])
-    head = [
-        "",
-        *(f"{kind}: ours / lightly" for kind in kinds),
-        *(f"{kind}: ratio" for kind in kinds),
-        "each at its best",
-    ]
+    kinds = list(next(iter(record["rows"].values()), {"pictures/s": {"ours": ()}})["pictures/s"]["ours"])
+    ratios = [*(f"{kind}: ratio" for kind in kinds), "each at its best"]
+    head = ["", "peer", *(f"{kind}: ours / peer" for kind in kinds), *ratios]
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
     for name, row in record["rows"].items():
-        pictures, ratios = row["pictures/s"], row["ratios"]
-        cells = [name, *(f"{pictures['ours'][kind]:,.0f} / {pictures['lightly'][kind]:,.0f}" for kind in kinds)]
-        for kind in (*kinds, "best"):
-            low, high = ratios[kind]["range"]
-            cells.append(f"{ratios[kind]['median']:.2f} ({low:.2f} to {high:.2f})")
-        lines.append(f"| {' | '.join(cells)} |")
-    machine, settings = record["machine"], record["settings"]
+        ours = row["pictures/s"]["ours"]
+        for peer, ratio in row["ratios"].items():
+            theirs = row["pictures/s"][peer]
+            cells = [name, peer.replace("_", "-"), *(f"{ours[kind]:,.0f} / {theirs[kind]:,.0f}" for kind in kinds)]
+            for kind in (*kinds, "best"):
+                low, high = ratio[kind]["range"]
+                cells.append(f"{ratio[kind]['median']:.2f} ({low:.2f} to {high:.2f})")
+            lines.append(f"| {' | '.join(cells)} |")
+    machine, settings, known = record["machine"], record["settings"], record["versions"]
+    peers = [f"{peer.replace('_', '-')} {known[peer]}" for peer in ("lightly", "stable_pretraining") if peer in known]
+    left_out = [f"{peer.replace('_', '-')}: {why}" for peer, why in record["left out"].items()]
     lines += [
         "", f"Pictures a second; medians of {settings['rounds']} paired runs and the range of their ratios. Batch "
         f"{settings['batch']}, {settings['size']} px, {machine['device']}, {machine['threads']} threads, torch "
-        f"{record['versions']['torch']}, lightly {record['versions']['lightly']}, {record['date']}. "
-        f"stable-pretraining: {record['left out']['stable_pretraining']}.",
+        f"{known['torch']}, {', '.join([*peers, record['date'], *left_out])}.",
     ]  # fmt: skip
     if record["profile"]:
         lines += ["", "Where our time goes, in milliseconds a step:", ""]
@@ -203,6 +202,8 @@ def recipes() -> str:
     lines = ["| name | what | drawn | classes x pictures | training |", "| --- | --- | --- | --- | --- |"]
     for name in spec.names("recipes"):
         recipe = published.find(name)
+        if name.endswith("_imagenet"):
+            continue
         drawn = recipe.settings().get("data") or recipe.settings()["formula"]
         side = f", {recipe.settings().get('draw_size') or recipe.settings()['size']} px"
         side *= spec.build("formulas", drawn, Formula).kind != "cloud"
@@ -213,6 +214,19 @@ def recipes() -> str:
         lines.append(
             f"| `{name}` | {what} | `{drawn}`{side} | {recipe.categories:,} x {recipe.instances:,} | {training} |"
         )
+    return "\n".join(lines)
+
+
+def imagenet() -> str:
+    """Every published training on ImageNet: the network, how long, and the method's settings."""
+    from firstlight import recipes as published
+    from firstlight import spec
+
+    lines = ["| name | network | training | method |", "| --- | --- | --- | --- |"]
+    for name in (name for name in spec.names("recipes") if name.endswith("_imagenet")):
+        recipe = published.find(name)
+        training = f"{recipe.steps:,} steps of {recipe.batch:,}, rate {recipe.lr * recipe.batch / 256:.3g}"
+        lines.append(f"| `{name}` | `{recipe.model}` | {training} | `{recipe.method}` |")
     return "\n".join(lines)
 
 
@@ -241,7 +255,7 @@ PAGES = {
     "docs/speed.md": {"render": render, "families": families},
     "docs/results.md": {"compare": compare},
     "docs/methods.md": {"methods": methods, "ssl_speed": ssl_speed},
-    "docs/recipes.md": {"recipes": recipes},
+    "docs/recipes.md": {"recipes": recipes, "imagenet": imagenet},
     "docs/ablations.md": {"ablations": ablations},
 }
 

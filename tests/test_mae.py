@@ -107,4 +107,4 @@ def test_a_mask_must_hide_some_and_leave_some(mask):
 
 def test_three_steps_are_as_recorded():
     losses = tiny.three_steps(tiny.fill(tiny.build("mae")).double())
-    assert losses == pytest.approx([1.945385, 1.898642, 1.822820], abs=1e-4)
+    assert losses == pytest.approx([1.962117, 1.921212, 1.851968], abs=1e-4)

@@ -103,6 +103,25 @@ def test_biases_and_norms_do_not_decay_and_tied_weights_are_there_once():
     assert len({id(parameter) for parameter in parameters}) == len(parameters) == len(list(method.parameters()))
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "lars"])
+def test_vectors_decay_where_a_method_says_so_and_are_never_adapted(optimizer):
+    method = tiny()
+    chosen = Optimisation(optimizer, decay_vectors=True)
+    groups = optimisers.parameter_groups(method, chosen)
+    assert all(group["decays"] for group in groups)
+    assert all(group["adapts"] == (p.ndim > 1) for group in groups for p in group["params"])
+
+    built = optimisers.build(method, chosen)
+    for parameter in method.parameters():
+        parameter.data.fill_(1.0)
+        parameter.grad = torch.zeros_like(parameter)
+    optimisers.set_rates(built, 0.5, 0.1)
+    built.step()
+    vectors = [parameter for parameter in method.parameters() if parameter.ndim == 1]
+    assert vectors
+    assert all(torch.allclose(vector, torch.tensor(0.95)) for vector in vectors), "1 - rate * decay * 1"
+
+
 def test_frozen_weights_are_left_out():
     method = tiny()
     method.head.requires_grad_(False)
@@ -212,7 +231,8 @@ RESTING = {"mae": "pos_embed", "moco_v3": "pos_embed patch_embed.proj.weight pat
 """weights of the encoder that are not trained"""
 
 # Of the heads: what decays, what does not. SwAV's rule excludes nothing. The public codes of MoCo, SimSiam, NPID and
-# SupCon hand every weight to torch's SGD, which decays vectors too; here they never decay.
+# SupCon hand every weight to torch's SGD, which decays vectors too; that of PIRL excludes them.
+EVERYTHING = ("deepcluster", "instance", "moco", "simsiam", "supcon", "swav")
 HEADS = {
     "barlow": (
         "projector.0.weight projector.3.weight projector.6.weight",
@@ -259,12 +279,12 @@ HEADS = {
     ),
     "mae": (
         (
-            "decoder.enter.weight decoder.blocks.0.self_attn.in_proj_weight "
+            "decoder.hole decoder.enter.weight decoder.blocks.0.self_attn.in_proj_weight "
             "decoder.blocks.0.self_attn.out_proj.weight decoder.blocks.0.linear1.weight "
             "decoder.blocks.0.linear2.weight decoder.leave.weight"
         ),
         (
-            "decoder.hole decoder.enter.bias decoder.blocks.0.self_attn.in_proj_bias "
+            "decoder.enter.bias decoder.blocks.0.self_attn.in_proj_bias "
             "decoder.blocks.0.self_attn.out_proj.bias decoder.blocks.0.linear1.bias decoder.blocks.0.linear2.bias "
             "decoder.blocks.0.norm1.weight decoder.blocks.0.norm1.bias decoder.blocks.0.norm2.weight "
             "decoder.blocks.0.norm2.bias decoder.blocks.1.weight decoder.blocks.1.bias decoder.leave.bias"
@@ -328,7 +348,7 @@ def test_what_decays_is_as_listed(name):
         for keys in (DECAYED, UNDECAYED)
     ]
     decayed, undecayed = (encoder | set(keys.split()) for encoder, keys in zip(trained, HEADS[name]))
-    if name in ("swav", "deepcluster"):
+    if name in EVERYTHING:
         decayed, undecayed = decayed | undecayed, set()
     assert found == {True: decayed, False: undecayed}
 
@@ -349,7 +369,7 @@ def test_simsiams_predictor_alone_keeps_its_rate():
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     for key, parameter in method.named_parameters():
         assert rates[id(parameter)] == (0.05 if key.startswith("predictor.") else 0.01)
-        assert decays[id(parameter)] == (1e-4 if parameter.ndim > 1 else 0.0), "decay is not what is constant"
+        assert decays[id(parameter)] == 1e-4, "decay is not what is constant"
 
 
 def test_barlows_biases_and_norms_have_a_rate_of_their_own():

@@ -220,6 +220,21 @@ def test_gradients_are_clipped():
     assert all(total > 0.011 and each == pytest.approx(0.01, rel=1e-2) for total, each in largest)
 
 
+def test_a_cpu_attends_without_the_fused_kernel_in_bf16_alone():
+    q, before = torch.randn(2, 3, 17, 8), torch.backends.cuda.flash_sdp_enabled()
+    attend = torch.nn.functional.scaled_dot_product_attention
+    used = {}
+    for kind in ("fp32", "bf16"):
+        with precision.Arithmetic(kind, "cpu").autocast(), torch.profiler.profile() as seen:
+            out = attend(q, q, q)
+        used[kind] = any("flash_attention" in event.key for event in seen.key_averages())
+    assert used == {"fp32": True, "bf16": False}
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), attend(q, q, q), atol=0.02, rtol=0.02)
+    assert torch.backends.cuda.flash_sdp_enabled() == before
+    assert not torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+
+
 def test_bf16_trains_and_keeps_its_weights_in_fp32():
     method = tiny(dropout=0.0)
     events = list(train(method, TinyBatches(), setup(precision="bf16", steps=30)))

@@ -32,7 +32,12 @@ SMALL = {
     "queue": 8,
     "groups": 2,
 }
-OWN = {"deepcluster": {"prototypes": 3}}
+OWN = {
+    "deepcluster": {"prototypes": 3, "small": 6},
+    "swav": {"small": 6},
+    **{name: {"small": 8} for name in ("dino", "esvit", "ibot", "dinov2")},
+    "pirl": {"tile": 9},
+}
 """what a method needs smaller or otherwise than the others"""
 METHODS = Path(spec.__file__).parent / "methods"
 

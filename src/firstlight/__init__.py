@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
     from .encoder import Encoder
 
@@ -26,6 +27,7 @@ __all__ = [
     "list_formulas",
     "list_methods",
     "load",
+    "load_classifier",
     "pretrain",
     "render",
 ]
@@ -77,6 +79,14 @@ def load(path: str | Path, **settings: Any) -> "Encoder":
     from .encoder import Encoder
 
     return Encoder.load(Path(path), **settings)
+
+
+def load_classifier(path: str | Path, **settings: Any) -> "nn.Sequential":
+    """Loads a run's classifier, from normalised pictures to logits; see ``encoder.load_classifier``."""
+    from . import encoder
+
+    folder = Path(path) / "classifier"
+    return encoder.load_classifier(folder if folder.is_dir() else path, **settings)
 
 
 def list_formulas() -> list[str]:

@@ -151,8 +151,9 @@ def _list(arguments: list[str]) -> int:
         return 0
     import fnmatch
 
-    for name in fnmatch.filter(spec.names(what), pattern):
-        print(f"{name:16s} {spec.summary(what, name)}")
+    names = fnmatch.filter(spec.names(what), pattern)
+    for name in names:
+        print(f"{name:{max(16, *map(len, names))}s} {spec.summary(what, name)}")
     return 0
 
 

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from . import _timm
 from . import weights as stored
 from .errors import InputError, unknown
+from .neck import Neck, rebuilt
 from .spec import Spec
 from .weights import read_weights
 
-__all__ = ["Encoder", "load_weights", "names", "read_weights"]
+__all__ = ["Encoder", "load_classifier", "load_weights", "names", "read_weights"]
 
 
 class Encoder(nn.Module):
@@ -37,7 +38,7 @@ class Encoder(nn.Module):
     Attributes:
         model: the timm name with its settings, without size and channels.
         size, channels: as above.
-        width: the number of pooled features.
+        width: the number of features: the network's pooled ones, or what the neck puts out.
         patch: the side in pixels of one token, or None where tokens are not patches (convolutional, Swin).
         patches: the number of patches in a picture of side ``size``, or None.
         prefix: how many tokens come before those of the patches (class, distillation, registers).
@@ -49,6 +50,7 @@ class Encoder(nn.Module):
         maskable: whether ``tokens`` takes ``keep``.
         mean, std: what pictures in 0..1 are normalised with before ``forward``; one number, or one per channel.
         net: the timm model.
+        neck: layers on the pooled features that belong to the encoder too (``add_neck``), or None.
 
     Raises:
         InputError: for an unknown model or setting, a size that the model cannot take, or a model without pooled
@@ -77,6 +79,7 @@ class Encoder(nn.Module):
         self.std: float | tuple[float, ...] = 0.5
         self.check_size(self.size)
 
+        self.neck: Neck | None = None
         self.width, (tokens, self.token_width) = self._tried()
         self.regions = tokens - self.prefix
         grid = (self.size // self.multiple) ** 2
@@ -85,9 +88,9 @@ class Encoder(nn.Module):
         self.patches: int | None = grid if isotropic else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pooled features ``[B, width]`` of normalised pictures ``[B, channels, S, S]``."""
+        """Features ``[B, width]`` of normalised pictures ``[B, channels, S, S]``: pooled, then through the neck."""
         self._check(x)
-        return self.net.forward_head(self.net.forward_features(x), pre_logits=True)
+        return self._pooled(self.net.forward_features(x))
 
     def tokens(
         self, x: Tensor, keep: Tensor | None = None, hidden: Tensor | None = None, hole: Tensor | None = None
@@ -113,7 +116,19 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """What ``forward`` and what ``tokens`` gives, in one pass."""
         features = self._features(x, None, hidden, hole)
-        return self.net.forward_head(features, pre_logits=True), self._flat(features)
+        return self._pooled(features), self._flat(features)
+
+    def add_neck(self, hidden: int, layers: int) -> None:
+        """Adds so many layers (Linear, batch norm, ReLU) of a width to the end, which train and are saved with it.
+
+        Raises:
+            InputError: if there is a neck already.
+        """
+        if self.neck is not None:
+            widths = list(self.neck.widths)
+            raise InputError(f"{self.model!r} has a neck already, of the widths {widths}; load it with neck=False")
+        self.neck = Neck([self.width, *[hidden] * layers])
+        self.width = hidden
 
     def freeze_patches(self) -> None:
         """Leaves the layer that cuts the picture into patches as it is (MoCo v3); a model without one stays."""
@@ -134,8 +149,8 @@ class Encoder(nn.Module):
 
     @property
     def layers(self) -> int:
-        """The number of the last layer: the final norm, and every head on top of the encoder."""
-        return self._order[1]
+        """The number of the last layer: the neck, or else the final norm, and every head on top of the encoder."""
+        return self._order[1] + (self.neck is not None)
 
     def layer_of(self, parameter_name: str) -> int:
         """The depth of a parameter, for layer-wise learning rates: 0 for stem and embeddings, up to ``layers``.
@@ -145,7 +160,9 @@ class Encoder(nn.Module):
         Raises:
             InputError: if there is no such parameter, or timm does not say how the model's are ordered.
         """
-        order, _ = self._order
+        order, last = self._order
+        if self.neck is not None:
+            order = order | {f"neck.{name}": last + 1 for name, _ in self.neck.named_parameters()}
         if parameter_name not in order:
             raise unknown("parameter of the encoder", parameter_name, order)
         return order[parameter_name]
@@ -161,12 +178,13 @@ class Encoder(nn.Module):
         """Writes ``model.safetensors`` and ``config.json``, each in one piece, and returns the folder.
 
         The weights are what ``timm.create_model(architecture, num_classes=0, **model_args, checkpoint_path=...)``
-        reads; ``architecture`` and ``model_args`` stand in ``config.json``.
+        reads; ``architecture`` and ``model_args`` stand in ``config.json``. A neck has no place in a timm model: it
+        goes to ``neck.safetensors``, the classifier on top of it too, and timm then reads the network alone.
 
         Args:
             folder: where; it is made if need be, and other files in it stay.
-            head: a linear classifier on the pooled features, to be saved as timm's own; ``num_classes`` is then the
-                number of its outputs. ``load`` leaves it out again.
+            head: a linear classifier on the features, to be saved as timm's own; ``num_classes`` is then the
+                number of its outputs. ``load`` leaves it out again; ``load_classifier`` does not.
             classes: the names of its outputs.
 
         Raises:
@@ -182,11 +200,16 @@ class Encoder(nn.Module):
             "std": self.std,
             "architecture": Spec.parse(self.model).name,
             "model_args": self.arguments,
-            "num_classes": head.out_features if head else 0,
+            "num_classes": head.out_features if head and self.neck is None else 0,
             **({"label_names": list(classes)} if classes else {}),
         }
-        weights = stored.with_classifier(self.net, head) if head else self.net.state_dict()
-        return stored.write_encoder(Path(folder), weights, about)
+        if self.neck is None:
+            weights = stored.with_classifier(self.net, head) if head else self.net.state_dict()
+            return stored.write_encoder(Path(folder), weights, about)
+        about["neck"] = {"widths": list(self.neck.widths), "num_classes": head.out_features if head else 0}
+        parts = {"neck": self.neck, **({"head": head} if head else {})}
+        after = {f"{part}.{name}": value for part, of in parts.items() for name, value in of.state_dict().items()}
+        return stored.write_encoder(Path(folder), self.net.state_dict(), about, after)
 
     @classmethod
     def load(
@@ -197,6 +220,7 @@ class Encoder(nn.Module):
         size: int | None = None,
         channels: int | None = None,
         drop_path: float = 0.0,
+        neck: bool = True,
     ) -> Self:
         """Loads what ``save`` wrote, or another's checkpoint.
 
@@ -206,10 +230,11 @@ class Encoder(nn.Module):
             size: another side of the pictures; learned positions are resampled (bicubic).
             channels: 1 or 3; the first layer's weights are summed (3 to 1) or repeated and divided by 3 (1 to 3).
             drop_path: as in the constructor; it is not part of what was saved.
+            neck: whether the neck comes along, where one was saved; without it, features are the network's own.
 
         Raises:
             InputError: if there is no encoder, or the weights are another model's.
-            CorruptError: if the weights are not those that were written.
+            CorruptError: if the weights are not those that were written, or those of the neck are missing.
         """
         given = {key: value for key, value in (("size", size), ("channels", channels)) if value is not None}
         if model is not None:
@@ -222,6 +247,10 @@ class Encoder(nn.Module):
         encoder = cls(config["model"], drop_path=drop_path, **given)
         encoder.mean, encoder.std = (stored.for_channels(config[key], encoder.channels) for key in ("mean", "std"))
         encoder._place(stored.read_verified(folder / "model.safetensors", config["sha256"]), str(folder))
+        if neck and "neck" in config:
+            weights, source = stored.read_neck(folder, config)["neck"], str(folder / "neck.safetensors")
+            encoder.neck = rebuilt(config["neck"], weights, encoder.width, source)
+            encoder.width = encoder.neck.widths[-1]
         return encoder
 
     def check_size(self, side: int) -> None:
@@ -267,6 +296,10 @@ class Encoder(nn.Module):
             first, rest = everything[:, : self.prefix], everything[:, self.prefix :]
             everything = torch.cat([first, rest.gather(1, keep[..., None].expand(-1, -1, rest.shape[-1]))], 1)
         return self.net.norm(self.net.blocks(self.net.norm_pre(everything)))
+
+    def _pooled(self, features: Any) -> Tensor:
+        pooled = self.net.forward_head(features, pre_logits=True)
+        return pooled if self.neck is None else self.neck(pooled)
 
     def _flat(self, features: Tensor) -> Tensor:
         """A model's last features as tokens ``[B, N, C]``."""
@@ -322,6 +355,29 @@ def load_weights(encoder: Encoder, path: str | Path) -> list[str]:
         CorruptError: if the file is damaged.
     """
     return encoder._place(read_weights(path), str(path))
+
+
+def load_classifier(path: str | Path, *, size: int | None = None, channels: int | None = None) -> nn.Sequential:
+    """The encoder and the linear classifier that ``Encoder.save(head=...)`` wrote, in evaluation mode.
+
+    Args:
+        path: the classifier's folder, such as ``runs/finetune-001/classifier``.
+        size: another side of the pictures, as in ``Encoder.load``.
+        channels: 1 or 3, likewise.
+
+    Returns:
+        A module from normalised pictures ``[B, channels, S, S]`` to logits ``[B, classes]``.
+
+    Raises:
+        InputError: if there is no classifier.
+        CorruptError: if the weights are not those that were written.
+    """
+    encoder = Encoder.load(path, size=size, channels=channels)
+    folder = stored.encoder_folder(Path(path))
+    weights = stored.read_head(folder, stored.read_config(folder), encoder.net.state_dict())
+    head = nn.Linear(encoder.width, len(weights["weight"]))
+    head.load_state_dict(weights)
+    return nn.Sequential(encoder, head).eval()
 
 
 def names(pattern: str = "*") -> list[str]:

@@ -15,7 +15,7 @@ import pickle
 import re
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from .errors import CorruptError, InputError
 from .runs import read_json, write_whole
 
-FORMAT = 1
+FORMAT = 2
+"""1 has no neck; a reader that does not know of necks must not load the network alone without a word"""
 PICKLED = (".pth", ".pt", ".tar", ".bin")
 HEADER_LIMIT = 4 << 20
 """bytes; a header has about 100 per tensor, and the largest vision models have a few thousand tensors"""
@@ -88,7 +89,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CorruptError(f"{str(path)!r} is damaged or not safetensors: {error}") from None
 
 
-def write_encoder(folder: Path, weights: dict[str, Tensor], about: dict[str, Any]) -> Path:
+def write_encoder(
+    folder: Path, weights: dict[str, Tensor], about: dict[str, Any], after: dict[str, Tensor] | None = None
+) -> Path:
     """Writes ``model.safetensors`` and ``config.json``, each in one piece, and returns the folder.
 
     The configuration also has what timm looks for, so that ``timm.create_model("local-dir:FOLDER")`` finds the model.
@@ -96,30 +99,41 @@ def write_encoder(folder: Path, weights: dict[str, Tensor], about: dict[str, Any
     Args:
         folder: where; other files in it are left alone.
         weights: timm's names and tensors.
-        about: what ``Encoder`` says of itself, with timm's ``architecture``, ``model_args`` and ``num_classes``.
+        about: what ``Encoder`` says of itself, with timm's ``architecture``, ``model_args`` and ``num_classes``,
+            and ``neck`` where there is one.
+        after: what follows the timm model (``neck.`` and ``head.``) and has no place in its checkpoint; it goes to
+            ``neck.safetensors``.
 
     Raises:
         DiskError: if the disk refuses.
     """
-    # Cloned because safetensors refuses tensors that share memory.
-    whole = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
-    content = safetensors.torch.save(whole, metadata={"format": "pt"})
+    content = _serialised(weights)
     size, channels = about["size"], about["channels"]
     shown = {
         key: [about[key]] * channels if isinstance(about[key], (int, float)) else list(about[key])
         for key in ("mean", "std")
     }
     config = {
-        "format": FORMAT,
+        "format": FORMAT if after else 1,
         "firstlight": importlib.metadata.version("firstlight"),
         "timm": timm.__version__,
         **about,
         "sha256": hashlib.sha256(content).hexdigest(),
         "pretrained_cfg": {"input_size": [channels, size, size], "num_classes": about["num_classes"], **shown},
     }
+    if after:
+        beside = _serialised(after)
+        config["neck"] = {**about["neck"], "sha256": hashlib.sha256(beside).hexdigest()}
+        write_whole(folder / "neck.safetensors", beside)
     write_whole(folder / "model.safetensors", content)
     write_whole(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
     return folder
+
+
+def _serialised(weights: dict[str, Tensor]) -> bytes:
+    # Cloned because safetensors refuses tensors that share memory.
+    whole = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
+    return safetensors.torch.save(whole, metadata={"format": "pt"})
 
 
 def with_classifier(net: Any, head: nn.Linear) -> dict[str, Tensor]:
@@ -186,6 +200,47 @@ def read_verified(path: Path, sha256: str) -> dict[str, Tensor]:
     if found != sha256:
         raise CorruptError(f"{str(path)!r} is not what was written: sha256 {found[:12]}..., expected {sha256[:12]}...")
     return read_safetensors(path)
+
+
+def read_neck(folder: Path, config: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """What ``write_encoder`` wrote to ``neck.safetensors``, under ``"neck"`` and, of a classifier, ``"head"``.
+
+    Raises:
+        CorruptError: if the file is missing or not the one that was written.
+    """
+    path = folder / "neck.safetensors"
+    if not isinstance(config["neck"], dict) or not isinstance(config["neck"].get("sha256"), str):
+        raise CorruptError(f"{str(folder / 'config.json')!r} does not say what the neck is")
+    if not path.is_file():
+        raise CorruptError(f"{str(path)!r} is missing; the network alone loads with neck=False")
+    parts: dict[str, dict[str, Tensor]] = {"neck": {}, "head": {}}
+    for name, value in read_verified(path, config["neck"]["sha256"]).items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = value
+    return parts
+
+
+def read_head(folder: Path, config: dict[str, Any], own: Container[str]) -> dict[str, Tensor]:
+    """The classifier in an encoder's folder: ``weight [classes, width]`` and ``bias``.
+
+    Args:
+        folder: of the classifier.
+        config: what stands in its ``config.json``.
+        own: the names of the weights of the timm model without classifier.
+
+    Raises:
+        InputError: if there is none.
+        CorruptError: if the weights are not those that were written.
+    """
+    if "neck" in config:
+        head = read_neck(folder, config)["head"]
+    else:
+        found = read_verified(folder / "model.safetensors", config["sha256"])
+        # Of a distilled model's two, which are the same, either will do; some are 1x1 convolutions.
+        head = {name.rpartition(".")[2]: value for name, value in found.items() if name not in own}
+    if "weight" not in head:
+        raise InputError(f"{str(folder)!r} holds an encoder without a classifier")
+    return {"weight": head["weight"].flatten(1), "bias": head.get("bias", torch.zeros(len(head["weight"])))}
 
 
 def for_channels(value: float | list[float], channels: int) -> float | tuple[float, ...]:

@@ -29,7 +29,9 @@ class Optimisation:
     warmup: float = 0.05
     """the fraction of the steps during which the rate rises linearly from 0"""
     weight_decay: float | tuple[float, float] = 0.05
-    """constant, or from the first to the second value along a cosine; never on biases and other 1-D weights"""
+    """constant, or from the first to the second value along a cosine; not on biases and other 1-D weights, but for"""
+    decay_vectors: bool = False
+    """whether these decay too, as where a public code hands every weight to torch's SGD (MoCo, SimSiam)"""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's"""
     momentum: float = 0.9
@@ -69,6 +71,8 @@ class Method(nn.Module):
     """what is shown of each picture; a subclass whose settings change it sets its own in the constructor"""
     optimisation: ClassVar[Optimisation] = Optimisation()
     synchronised: ClassVar[bool] = True
+    least: ClassVar[int] = 1
+    """pictures of all ranks that a pass needs, where there is no batch norm, which needs two"""
     encoder: Encoder
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
@@ -83,14 +87,23 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
-    def check(self, batch: int) -> None:
+    def check(self, batch: int, parts: int = 1) -> None:
         """Refuses a global batch that the method cannot be trained with, before anything is trained.
+
+        Args:
+            batch: pictures per optimiser step, over all ranks and parts.
+            parts: into which it is divided, one after the other (gradient accumulation).
 
         Raises:
             InputError: naming what was given and the nearest that works.
         """
-        if batch < 2 and any(isinstance(module, _BatchNorm) for module in self.modules()):
-            raise InputError(f"batch={batch}: batch norm needs at least 2 pictures")
+        normed = any(isinstance(module, _BatchNorm) for module in self.modules())
+        least, why = max(self.least, 2 if normed else 1), "batch norm" if normed else "the loss"
+        if batch // parts < least:
+            given = f"batch={batch}" if parts == 1 else f"batch={batch} in {parts} parts"
+            raise InputError(
+                f"{given}: {why} needs at least {least} pictures in a pass; nearest: batch={least * parts}"
+            )
 
     def prepare(self, batches: "Batches") -> Events[None]:
         """Looks at the pictures before the first step, for methods that need to; a resumed training does not.
@@ -103,7 +116,11 @@ class Method(nn.Module):
         """Called once per optimiser step, after the gradients are complete: to freeze a layer, for instance."""
 
     def after_step(self, t: float) -> None:
-        """Called once per optimiser step, after the weights moved: whatever is slow (copies, queues, means) follows."""
+        """Called once per optimiser step, after the weights moved: whatever is slow (copies, queues, means) follows.
+
+        Parts with a method ``follow`` change the buffers that they keep in there alone, so that a step which is
+        skipped, because its loss is not finite, leaves no trace in them.
+        """
         for module in self.modules():
             if callable(follow := getattr(module, "follow", None)):
                 follow(t)

@@ -11,7 +11,7 @@ from ..encoder import Encoder
 from ..errors import InputError
 from ..events import Events, Note
 from ..parts.clusters import Clusters
-from ..parts.crops import by_size, takes_crops
+from ..parts.crops import by_size, crops
 from ..parts.heads import mlp
 from ..parts.losses import full, spread
 from ..views import SWAV, Batch
@@ -27,6 +27,7 @@ class DeepCluster(Method):
 
     Args:
         encoder: any encoder that accepts the sizes of all crops.
+        small: how many small crops; None for the published 6, or none where they would measure under 24 pixels.
         pictures: how many there are in the training set.
         hidden: width of the projector's hidden layer: 2,048 in the paper.
         dim: width of the embeddings.
@@ -40,12 +41,12 @@ class DeepCluster(Method):
 
     def __init__(
         self, encoder: Encoder, *, pictures: int = 0, hidden: int = 1024, dim: int = 128, prototypes: int = 100,
-        heads: int = 3, temperature: float = 0.1,
+        heads: int = 3, temperature: float = 0.1, small: int | None = None,
     ):  # fmt: skip
         super().__init__()
         if not temperature > 0:
             raise InputError(f"deepcluster(temperature={temperature}): allowed is above 0")
-        takes_crops(encoder, "deepcluster")
+        self.views = crops(SWAV, small, encoder, "deepcluster")
         self.encoder, self.temperature = encoder, temperature
         self.projector = mlp(encoder.width, hidden, dim, bias=True, last_bias=True)
         self.clusters = Clusters(pictures, dim, prototypes, heads)
@@ -65,9 +66,8 @@ class DeepCluster(Method):
     def prepare(self, batches: Batches) -> Events[None]:
         """Fills the first memory. In training mode, so that running statistics move as in the published code."""
         self.clusters.check(len(batches.pictures), "deepcluster")
-        for step in range(-(-len(batches.pictures) // batches.batch)):
-            for part in range(batches.parts):
-                self._remember(batches.at(step, part))
+        for batch in batches.once():
+            self._remember(batch)
             self.clusters.follow(0.0)
         self.clusters.begin()
         heads, count, _ = self.clusters.centroids.shape

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..encoder import Encoder
-from ..parts.crops import by_size, takes_crops
+from ..parts.crops import by_size, crops
 from ..parts.heads import PrototypeHead
 from ..parts.losses import distillation, entropy, spread
 from ..parts.momentum import Momentum, MovingMean
@@ -25,6 +25,7 @@ class DINO(Method):
 
     Args:
         encoder: any encoder that accepts the sizes of all crops: ViT, XCiT, Swin, ResNet.
+        small: how many small crops; None for the published 8, or none where they would measure under 24 pixels.
         hidden: width of the head's hidden layers.
         bottleneck: width in which prototypes are compared.
         prototypes: their number.
@@ -46,6 +47,7 @@ class DINO(Method):
         hidden: int = 1024,
         bottleneck: int = 64,
         prototypes: int = 1024,
+        small: int | None = None,
         temperature: float = 0.1,
         teacher_temperature: tuple[float, float] = (0.04, 0.04),
         warm: float = 0.1,
@@ -54,7 +56,7 @@ class DINO(Method):
         freeze_last: float = 0.01,
     ):
         super().__init__()
-        takes_crops(encoder, "dino", temperature, *teacher_temperature)
+        self.views = crops(MULTI_CROP, small, encoder, "dino", temperature, *teacher_temperature)
         self.encoder = encoder
         self.head = PrototypeHead(encoder.width, hidden, bottleneck, prototypes)
         self.teacher = Momentum(nn.Sequential(encoder, self.head), start=momentum)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..encoder import Encoder
-from ..parts.crops import each, takes_crops
+from ..parts.crops import crops, each
 from ..parts.heads import PrototypeHead, WithTokens
 from ..parts.holes import Holes
 from ..parts.losses import distillation, entropy, koleo, patch_distillation, spread
@@ -27,6 +27,7 @@ class DINOv2(Method):
 
     Args:
         encoder: a ViT or a Swin.
+        small: how many small crops; None for the published 8, or none where they would measure under 24 pixels.
         hidden: width of the heads' hidden layers.
         bottleneck: width in which prototypes are compared.
         prototypes: their number.
@@ -40,19 +41,19 @@ class DINOv2(Method):
         freeze_last: the fraction of the training during which the prototypes rest.
     """
 
-    views = MULTI_CROP
+    views, least = MULTI_CROP, 2  # a picture has no neighbour in a pass of its own
     optimisation = Optimisation(
         lr=2e-3, lr_end=5e-4, warmup=0.1, weight_decay=(0.04, 0.4), clip=3.0, layer_decay=0.9, patch_rate=0.2
     )
 
     def __init__(
-        self, encoder: Encoder, *, hidden: int = 1024, bottleneck: int = 64, prototypes: int = 1024,
-        separate: bool = False, centering: Literal["mean", "sinkhorn"] = "mean", spreading: float = 0.1,
-        temperature: float = 0.1, teacher_temperature: tuple[float, float] = (0.04, 0.04), warm: float = 0.3,
-        momentum: float = 0.99, freeze_last: float = 0.01,
+        self, encoder: Encoder, *, small: int | None = None, hidden: int = 1024, bottleneck: int = 64,
+        prototypes: int = 1024, separate: bool = False, centering: Literal["mean", "sinkhorn"] = "mean",
+        spreading: float = 0.1, temperature: float = 0.1, teacher_temperature: tuple[float, float] = (0.04, 0.04),
+        warm: float = 0.3, momentum: float = 0.99, freeze_last: float = 0.01,
     ):  # fmt: skip
         super().__init__()
-        takes_crops(encoder, "dinov2", temperature, *teacher_temperature)
+        self.views = crops(MULTI_CROP, small, encoder, "dinov2", temperature, *teacher_temperature)
         self.holes = Holes(encoder, "dinov2", smallest=4)
         self.encoder, self.temperature, self.spreading, self.freeze_last = encoder, temperature, spreading, freeze_last
         widths = (encoder.width, hidden, bottleneck, prototypes)
@@ -69,7 +70,6 @@ class DINOv2(Method):
 
         logits, patch_logits, _ = self.teacher(torch.cat(batch.views[:2]), hidden)
         targets = self.targets(logits, t).unflatten(0, (2, -1))
-
         patch_loss = patch_distillation(patches, self.patch_targets(patch_logits, t), hidden)
         loss = distillation(students, targets) + patch_loss + self.spreading * sum(map(koleo, pooled.chunk(2)))
         seen = {"teacher_entropy": entropy(targets), "feature_std": spread(pooled), "patch_loss": patch_loss.detach()}

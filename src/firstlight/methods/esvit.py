@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..encoder import Encoder
 from ..errors import InputError
-from ..parts.crops import each, takes_crops
+from ..parts.crops import crops, each
 from ..parts.heads import PrototypeHead, WithTokens
 from ..parts.losses import distillation, entropy, spread
 from ..parts.momentum import Momentum
@@ -26,6 +26,7 @@ class EsViT(Method):
 
     Args:
         encoder: any encoder whose last map has several positions: a Swin, a ViT, or a ResNet on large pictures.
+        small: how many small crops; None for the published 8, or none where they would measure under 24 pixels.
         hidden: width of the heads' hidden layers.
         bottleneck: width in which prototypes are compared.
         prototypes: their number, in each head.
@@ -40,12 +41,12 @@ class EsViT(Method):
     optimisation = Optimisation(lr=5e-4, lr_end=0.002, warmup=0.1, weight_decay=(0.04, 0.4), clip=3.0, clip_each=True)
 
     def __init__(
-        self, encoder: Encoder, *, hidden: int = 1024, bottleneck: int = 64, prototypes: int = 1024,
-        temperature: float = 0.1, teacher_temperature: tuple[float, float] = (0.04, 0.04), warm: float = 0.1,
-        momentum: float = 0.99, freeze_last: float = 0.01,
+        self, encoder: Encoder, *, small: int | None = None, hidden: int = 1024, bottleneck: int = 64,
+        prototypes: int = 1024, temperature: float = 0.1, teacher_temperature: tuple[float, float] = (0.04, 0.04),
+        warm: float = 0.1, momentum: float = 0.99, freeze_last: float = 0.01,
     ):  # fmt: skip
         super().__init__()
-        takes_crops(encoder, "esvit", temperature, *teacher_temperature)
+        self.views = crops(MULTI_CROP, small, encoder, "esvit", temperature, *teacher_temperature)
         if encoder.regions < 2:
             given = f"{encoder.model!r} sees a picture of size {encoder.size} as one"
             raise InputError(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..encoder import Encoder
-from ..parts.crops import each, takes_crops
+from ..parts.crops import crops, each
 from ..parts.heads import PrototypeHead, WithTokens
 from ..parts.holes import Holes
 from ..parts.losses import distillation, entropy, patch_distillation, spread
@@ -27,6 +27,7 @@ class IBOT(Method):
 
     Args:
         encoder: a ViT or a Swin.
+        small: how many small crops; None for the published 8, or none where they would measure under 24 pixels.
         hidden: width of the head's hidden layers.
         bottleneck: width in which prototypes are compared.
         prototypes: their number.
@@ -44,13 +45,13 @@ class IBOT(Method):
     optimisation = Optimisation(lr=5e-4, lr_end=0.002, warmup=0.1, weight_decay=(0.04, 0.4), clip=3.0, clip_each=True)
 
     def __init__(
-        self, encoder: Encoder, *, hidden: int = 1024, bottleneck: int = 64, prototypes: int = 1024,
-        temperature: float = 0.1, teacher_temperature: tuple[float, float] = (0.04, 0.04), warm: float = 0.1,
-        momentum: float = 0.99, holes: float = 0.5, share: tuple[float, float] = (0.1, 0.5), blocks: bool = True,
-        freeze_last: float = 0.01,
+        self, encoder: Encoder, *, small: int | None = None, hidden: int = 1024, bottleneck: int = 64,
+        prototypes: int = 1024, temperature: float = 0.1, teacher_temperature: tuple[float, float] = (0.04, 0.04),
+        warm: float = 0.1, momentum: float = 0.99, holes: float = 0.5, share: tuple[float, float] = (0.1, 0.5),
+        blocks: bool = True, freeze_last: float = 0.01,
     ):  # fmt: skip
         super().__init__()
-        takes_crops(encoder, "ibot", temperature, *teacher_temperature)
+        self.views = crops(MULTI_CROP, small, encoder, "ibot", temperature, *teacher_temperature)
         self.holes = Holes(encoder, "ibot", chance=holes, share=share, blocks=blocks)
         self.encoder = encoder
         self.head = PrototypeHead(encoder.width, hidden, bottleneck, prototypes)

@@ -9,9 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..encoder import Encoder
+from ..events import Events
 from ..parts.bank import Bank, Discrimination
+from ..parts.heads import check_widths
 from ..parts.losses import full, spread
 from ..views import MOCO_V1, Batch
+from ..views.batches import Batches
 from . import Method, Optimisation
 
 
@@ -20,7 +23,8 @@ class Instance(Method):
 
     With ``negatives`` it is noise-contrastive estimation instead, which is what the paper does for ImageNet.
 
-    Differs from the paper: its proximal term, which keeps vectors near where they were, is left out.
+    Differs from the paper: its proximal term, which keeps vectors near where they were, is left out; and the memory
+    begins with a look at all pictures, not with random vectors.
 
     Args:
         encoder: any encoder.
@@ -32,7 +36,7 @@ class Instance(Method):
     """
 
     views = (replace(MOCO_V1[0], count=1),)
-    optimisation = Optimisation("sgd", lr=0.03, warmup=0.0, weight_decay=1e-4)
+    optimisation = Optimisation("sgd", lr=0.03, warmup=0.0, weight_decay=1e-4, decay_vectors=True)
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Instance(Method):
         negatives: int = 0,
     ):
         super().__init__()
+        check_widths("instance", dim=dim)
         self.encoder = encoder
         self.head = nn.Linear(encoder.width, dim)
         self.bank = Bank(pictures, dim, momentum)
@@ -57,3 +62,7 @@ class Instance(Method):
         loss = self.find(rows, self.bank, batch.index, batch.key)
         self.bank.hear(batch.index, rows, t)
         return {"loss": loss, "feature_std": spread(features)}
+
+    def prepare(self, batches: Batches) -> Events[None]:
+        rows = lambda batch: F.normalize(full(self.head(self.encoder(batch.views[0]))), dim=1)  # noqa: E731
+        yield from self.bank.fill(rows, batches, "instance")

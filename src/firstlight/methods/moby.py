@@ -22,7 +22,8 @@ class MoBY(Method):
 
     The key network moves after each step, which is before the next step's keys, as published, and none of its blocks
     are ever dropped; the online network's drop path, .2 in the paper, is the encoder's setting. Differs from the public
-    code: that leaves Swin's relative biases out of the weight decay.
+    code: past keys of the same picture, which small sets have in the queues, are no negatives; and that leaves Swin's
+    relative biases out of the weight decay.
 
     Args:
         encoder: any encoder.
@@ -61,12 +62,13 @@ class MoBY(Method):
         a, b = (self.predictor(self.projector(feature)) for feature in features)
         keys = [self.key(view) for view in batch.views]
 
-        loss = info_nce(a, keys[1], self.temperature, self.queue2.rows)
-        loss = loss + info_nce(b, keys[0], self.temperature, self.queue1.rows)
-        self.queue1.hear(F.normalize(keys[0], dim=1), t)
-        self.queue2.hear(F.normalize(keys[1], dim=1), t)
+        own = self.queue1.own(batch.index)
+        loss = info_nce(a, keys[1], self.temperature, self.queue2.rows, own)
+        loss = loss + info_nce(b, keys[0], self.temperature, self.queue1.rows, own)
+        self.queue1.hear(F.normalize(keys[0], dim=1), t, batch.index)
+        self.queue2.hear(F.normalize(keys[1], dim=1), t, batch.index)
         return {"loss": loss, "feature_std": spread(torch.cat(features))}
 
-    def check(self, batch: int) -> None:
-        super().check(batch)
+    def check(self, batch: int, parts: int = 1) -> None:
+        super().check(batch, parts)
         self.queue1.check(batch, "moby")

@@ -27,6 +27,7 @@ class MoCo(Method):
     published code's GPUs, so that one process learns what eight do. The copy moves after each step, which is before
     the next step's keys, as published. The defaults are those of the authors' CIFAR-10 notebook, which adds the two
     directions of the symmetric loss; here it is their mean.
+    Differs from the paper: past keys of the same picture, which small sets have in the queue, are no negatives.
 
     Args:
         encoder: any encoder.
@@ -40,7 +41,7 @@ class MoCo(Method):
     """
 
     views = MOCO_V2
-    optimisation = Optimisation("sgd", lr=0.03, warmup=0.0, weight_decay=1e-4)
+    optimisation = Optimisation("sgd", lr=0.03, warmup=0.0, weight_decay=1e-4, decay_vectors=True)
     synchronised = False
 
     def __init__(
@@ -63,14 +64,13 @@ class MoCo(Method):
         features = [in_groups(self.encoder, query, self.groups) for query, _ in pairs]
         keys = [shuffled(self.key, key, batch.key, self.groups) for _, key in pairs]
 
-        losses = [
-            info_nce(self.head(feature), key, self.temperature, self.queue.rows) for feature, key in zip(features, keys)
-        ]
+        past = self.queue.rows, self.queue.own(batch.index)
+        losses = [info_nce(self.head(feature), key, self.temperature, *past) for feature, key in zip(features, keys)]
         for key in keys:
-            self.queue.hear(F.normalize(key, dim=1), t)
+            self.queue.hear(F.normalize(key, dim=1), t, batch.index)
         return {"loss": torch.stack(losses).mean(), "feature_std": spread(torch.cat(features))}
 
-    def check(self, batch: int) -> None:
-        super().check(batch)
+    def check(self, batch: int, parts: int = 1) -> None:
+        super().check(batch, parts)
         self.queue.check(batch, "moco")
-        check_groups(self.groups, batch, "moco")
+        check_groups(self.groups, batch // parts, "moco")

@@ -8,11 +8,13 @@ from torch import Tensor, nn
 
 from ..encoder import Encoder
 from ..errors import InputError
+from ..events import Events
 from ..parts.bank import Bank, Discrimination
+from ..parts.heads import check_widths
 from ..parts.losses import full, spread
-from ..parts.tiles import cut, shuffled, tile_side
+from ..parts.tiles import cut, enlarged, shuffled
 from ..views import Batch, View
-from ..views.batches import side_of
+from ..views.batches import Batches
 from . import Method, Optimisation
 
 COLOUR = {"jitter": (0.4, 0.4, 0.4, 0.2), "jitter_p": 1.0, "gray": 0.2}
@@ -22,11 +24,11 @@ class PIRL(Method):
     """Nine tiles of a second crop go through the encoder one by one and meet again, in random order, in their head.
 
     The loss is that of the published code: noise-contrastive estimation as in instance discrimination, which for
-    small sets (``negatives=0``) is the softmax over the whole memory.
+    small sets (``negatives=0``) is the softmax over the whole memory, which begins with a look at all pictures.
 
-    Differs from the paper: its equation scores the negatives by the softmax's own probability. Differs from the
-    published code: flips and colours are the same for all tiles of a picture, and its posterising and the like are
-    left out.
+    Differs from the paper: its equation scores the negatives by the softmax's own probability, and its memory begins
+    at random. Differs from the published code: flips and colours are the same for all tiles of a picture, and its
+    posterising and the like are left out.
 
     Args:
         encoder: any encoder that accepts pictures as small as a tile.
@@ -36,6 +38,7 @@ class PIRL(Method):
         momentum: of the memory of pictures: the share of a vector that stays when its picture is seen.
         negatives: 32,000 in the paper; 0 takes the full softmax.
         jigsaw: the weight of the jigsaw's term; the picture's own has the rest.
+        tile: the least side of a tile in pixels; the jigsaws of small pictures are enlarged for it.
     """
 
     views = (View(scale=(0.08, 1.0), **COLOUR), View(size=255 / 224, scale=(0.6, 1.0), **COLOUR))
@@ -43,14 +46,13 @@ class PIRL(Method):
 
     def __init__(
         self, encoder: Encoder, *, pictures: int = 0, dim: int = 128, temperature: float = 0.07,
-        momentum: float = 0.5, negatives: int = 0, jigsaw: float = 0.5,
+        momentum: float = 0.5, negatives: int = 0, jigsaw: float = 0.5, tile: int = 16,
     ):  # fmt: skip
         super().__init__()
+        check_widths("pirl", dim=dim)
         if not 0 <= jigsaw <= 1:
             raise InputError(f"pirl(jigsaw={jigsaw}): allowed is 0 to 1")
-        if not encoder.any_size:
-            raise InputError(f"pirl shows tiles, and {encoder.model!r} takes one size; choose a resnet or vit_")
-        tile_side(side_of(self.views[1], encoder.size, encoder.multiple), multiple=encoder.multiple)
+        self.views = (self.views[0], enlarged(self.views[1], tile, encoder, "pirl"))
         self.encoder, self.jigsaw = encoder, jigsaw
         self.head = nn.Linear(encoder.width, dim)
         self.tile_head = nn.Linear(encoder.width, dim)
@@ -60,7 +62,7 @@ class PIRL(Method):
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
         features = self.encoder(batch.views[0])
-        picture = F.normalize(full(self.head(features)), dim=1)
+        picture = self._row(features)
 
         tiles = cut(batch.views[1], batch.key, multiple=self.encoder.multiple)
         pieces = self.tile_head(self.encoder(tiles.flatten(0, 1))).unflatten(0, (len(batch), -1))
@@ -70,3 +72,9 @@ class PIRL(Method):
         loss = (1 - self.jigsaw) * own + self.jigsaw * other
         self.bank.hear(batch.index, picture, t)
         return {"loss": loss, "jigsaw": other.detach(), "feature_std": spread(features)}
+
+    def prepare(self, batches: Batches) -> Events[None]:
+        yield from self.bank.fill(lambda batch: self._row(self.encoder(batch.views[0])), batches, "pirl")
+
+    def _row(self, features: Tensor) -> Tensor:
+        return F.normalize(full(self.head(features)), dim=1)

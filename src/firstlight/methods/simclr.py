@@ -1,6 +1,7 @@
 """SimCLR: pull two views of a picture together, push all other pictures away.
 
 Chen et al., ICML 2020. https://arxiv.org/abs/2002.05709
+SimCLR v2: Chen et al., NeurIPS 2020. https://arxiv.org/abs/2006.10029
 """
 
 import torch
@@ -25,6 +26,8 @@ class SimCLR(Method):
         hidden: width of the head's hidden layers; None is the encoder's width, as published.
         dim: width of the projections.
         layers: linear layers of the head: 2 in the paper, 3 in SimCLR v2.
+        keep: how many of them, each with its batch norm and ReLU, stay with the encoder as its neck, so that
+            fine-tuning starts from the middle of the head: 0 in the first paper, 1 of 3 in SimCLR v2.
         temperature: of the softmax; the paper's 0.1 is for ImageNet, and 0.5 for CIFAR-10.
     """
 
@@ -38,13 +41,19 @@ class SimCLR(Method):
         hidden: int | None = None,
         dim: int = 128,
         layers: int = 2,
+        keep: int = 0,
         temperature: float = 0.1,
     ):
         super().__init__()
         if temperature <= 0 or layers < 1:
             raise InputError(f"simclr needs temperature > 0 and layers >= 1, got {temperature} and {layers}")
+        if not 0 <= keep < layers:
+            raise InputError(f"simclr(layers={layers}, keep={keep}): keep is from 0 to {layers - 1}, below layers")
+        hidden = hidden or encoder.width
+        if keep:
+            encoder.add_neck(hidden, keep)
         self.encoder = encoder
-        self.head = projector(encoder.width, hidden or encoder.width, dim, layers)
+        self.head = projector(encoder.width, hidden, dim, layers - keep)
         self.temperature = temperature
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:

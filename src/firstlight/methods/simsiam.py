@@ -28,7 +28,9 @@ class SimSiam(Method):
     """
 
     views = MOCO_V2
-    optimisation = Optimisation("sgd", lr=0.05, warmup=0.0, weight_decay=1e-4, constant=("predictor",))
+    optimisation = Optimisation(
+        "sgd", lr=0.05, warmup=0.0, weight_decay=1e-4, decay_vectors=True, constant=("predictor",)
+    )
 
     def __init__(self, encoder: Encoder, *, hidden: int | None = None, layers: int = 2, bottleneck: int | None = None):
         super().__init__()

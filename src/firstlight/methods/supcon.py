@@ -29,7 +29,7 @@ class SupCon(Method):
     """
 
     views = (replace(MOCO_V2[0], blur=0.0),)
-    optimisation = Optimisation("sgd", lr=0.125, warmup=0.1, weight_decay=1e-4)
+    optimisation = Optimisation("sgd", lr=0.125, warmup=0.1, weight_decay=1e-4, decay_vectors=True)
 
     def __init__(self, encoder: Encoder, *, categories: int = 0, dim: int = 128, temperature: float = 0.1):
         super().__init__()

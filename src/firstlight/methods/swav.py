@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..encoder import Encoder
 from ..errors import InputError
-from ..parts.crops import by_size, takes_crops
+from ..parts.crops import by_size, crops
 from ..parts.heads import mlp
 from ..parts.losses import distillation, entropy, full, spread
 from ..parts.prototypes import Prototypes
@@ -24,11 +24,12 @@ class SwAV(Method):
 
     Args:
         encoder: any encoder that accepts the sizes of all crops.
+        small: how many small crops; None for the published 6, or none where they would measure under 24 pixels.
         hidden: width of the projector's hidden layer.
         dim: width of the embeddings.
         prototypes: their number: 3,000 in the paper; about ten for each expected class on small sets.
         temperature: of the prediction's softmax.
-        epsilon: strength of the assignment's smoothing: .05 in the paper.
+        epsilon: strength of the assignment's smoothing: .05 in the paper, with which small sets may end up uniform.
         queue: how many past embeddings join the assignment, for batches that are small beside the prototypes; 0: none.
         queue_from: the fraction of the training after which they do.
         freeze: the fraction of the training during which the prototypes rest.
@@ -39,13 +40,13 @@ class SwAV(Method):
 
     def __init__(
         self, encoder: Encoder, *, hidden: int = 1024, dim: int = 128, prototypes: int = 100, temperature: float = 0.1,
-        epsilon: float = 0.05, queue: int = 0, queue_from: float = 0.1, freeze: float = 0.02,
+        epsilon: float = 0.03, queue: int = 0, queue_from: float = 0.1, freeze: float = 0.02, small: int | None = None,
     ):  # fmt: skip
         super().__init__()
         if not (temperature > 0 and epsilon > 0 and prototypes > 1 and queue >= 0):
             given = f"temperature={temperature}, epsilon={epsilon}, prototypes={prototypes}, queue={queue}"
             raise InputError(f"swav({given}): allowed are above 0, above 0, 2 and more, 0 and more")
-        takes_crops(encoder, "swav")
+        self.views = crops(SWAV, small, encoder, "swav")
         self.encoder, self.temperature, self.epsilon, self.freeze = encoder, temperature, epsilon, freeze
         self.projector = mlp(encoder.width, hidden, dim, bias=True, last_bias=True)
         self.prototypes = Prototypes(dim, prototypes)

@@ -1,6 +1,7 @@
 """One forward pass for all crops of one size, however many sizes there are."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,6 +9,42 @@ from torch import Tensor
 
 from ..encoder import Encoder
 from ..errors import InputError
+from ..views import View
+
+LEAST = 24
+"""pixels of a side below which a small crop says too little of the picture to be worth its time"""
+
+
+def crops(
+    views: tuple[View, ...], small: int | None, encoder: Encoder, method: str, *temperatures: float
+) -> tuple[View, ...]:
+    """A method's views with another number of small crops, which are the last of them.
+
+    Args:
+        views: as published for ImageNet.
+        small: how many; None for as many as published, or none where they would measure less than 24 pixels. There
+            they cover some ten pixels of the picture, and are most of the loss: at equal time they gained nothing.
+        encoder: what will see them.
+        method: whose name errors carry.
+        temperatures: of the method, to be checked with the rest.
+
+    Raises:
+        InputError: for a number below 0, an encoder that takes pictures of one size only, or temperatures by which
+            nothing can be divided.
+    """
+    if not all(temperature > 0 for temperature in temperatures):
+        raise InputError(f"{method}: temperatures must be above 0, got {', '.join(map(str, temperatures))}")
+    *large, last = views
+    if small is None:
+        small = last.count if last.size * encoder.size >= LEAST else 0
+    if small < 0:
+        raise InputError(f"{method}(small={small}): allowed is 0 and more")
+    if small and not encoder.any_size:
+        raise InputError(
+            f"{method} shows crops of two sizes and {encoder.model!r} takes one; choose a resnet, vit_, swin_ or "
+            "xcit_, or small=0"
+        )
+    return (*large, replace(last, count=small)) if small else tuple(large)
 
 
 def by_size(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:
@@ -38,17 +75,3 @@ def each(forward: Callable[[Tensor], Any], views: Sequence[Tensor]) -> list[Any]
         parts = [part.chunk(len(positions)) for part in ((together,) if whole else together)]
         outputs.update(zip(positions, parts[0] if whole else zip(*parts)))
     return [outputs[position] for position in range(len(views))]
-
-
-def takes_crops(encoder: Encoder, method: str, *temperatures: float) -> None:
-    """Refuses an encoder that takes pictures of one size only, and temperatures by which nothing can be divided.
-
-    Raises:
-        InputError: naming encoders that take others too, or the temperatures.
-    """
-    if not all(temperature > 0 for temperature in temperatures):
-        raise InputError(f"{method}: temperatures must be above 0, got {', '.join(map(str, temperatures))}")
-    if not encoder.any_size:
-        raise InputError(
-            f"{method} shows crops of two sizes and {encoder.model!r} takes one; choose a resnet, vit_, swin_ or xcit_"
-        )

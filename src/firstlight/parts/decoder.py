@@ -27,10 +27,13 @@ class Decoder(nn.Module):
 
     def __init__(self, entry: int, patches: int, values: int, *, width: int = 512, depth: int = 8, heads: int = 16):
         super().__init__()
+        if min(width, heads) < 1 or depth < 0:
+            given = f"width={width}, heads={heads}, depth={depth}"
+            raise InputError(f"a decoder of {given}: allowed are 1 and more, 1 and more, 0 and more")
         if width % heads:
             raise InputError(f"a decoder {width} wide cannot be divided among {heads} heads")
         self.enter = nn.Linear(entry, width)
-        self.hole = nn.Parameter(torch.empty(width))
+        self.hole = nn.Parameter(torch.empty(1, 1, width))  # three dimensions, so that it decays, as published
         self.register_buffer("position", sincos(width, round(patches**0.5)), persistent=False)
         self.blocks = nn.Sequential(*(_block(width, heads) for _ in range(depth)), nn.LayerNorm(width, eps=1e-6))
         self.leave = nn.Linear(width, values)

@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..encoder import Encoder
+from ..errors import InputError
+from ..neck import Neck
 
 
 def projector(width: int, hidden: int, dim: int, layers: int = 2) -> nn.Sequential:
@@ -20,9 +22,8 @@ def projector(width: int, hidden: int, dim: int, layers: int = 2) -> nn.Sequenti
         dim: of the projections that come out.
         layers: the number of linear layers; 2 in the first paper, 3 in the second.
     """
-    steps: list[nn.Module] = []
-    for entry in [width, *[hidden] * (layers - 2)][: layers - 1]:
-        steps += [nn.Linear(entry, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
+    check_widths("a head", hidden=hidden, dim=dim, layers=layers)
+    steps = Neck([width, *[hidden] * (layers - 1)])
     last = nn.BatchNorm1d(dim)
     last.bias.requires_grad_(False)  # zero, and stays so
     return nn.Sequential(*steps, nn.Linear(hidden if layers > 1 else width, dim, bias=False), last)
@@ -51,6 +52,7 @@ def mlp(
         last_bias: of the last.
         last_norm: batch norm without scale and shift at the end.
     """
+    check_widths("a head", hidden=hidden, dim=dim, layers=layers)
     steps: list[nn.Module] = []
     for entry in [width, *[hidden] * (layers - 2)][: layers - 1]:
         steps += [nn.Linear(entry, hidden, bias=bias), *([nn.BatchNorm1d(hidden)] if norm else []), nn.ReLU()]
@@ -75,6 +77,9 @@ class PrototypeHead(nn.Module):
 
     def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int):
         super().__init__()
+        check_widths("a head", hidden=hidden, bottleneck=bottleneck)
+        if prototypes < 2:
+            raise InputError(f"prototypes={prototypes}: a picture is told apart by 2 or more; nearest: 2")
         self.layers = nn.Sequential(
             nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
         )
@@ -113,3 +118,14 @@ class WithTokens(nn.Module):
         tokens = tokens[:, self.encoder.prefix :]
         tokens = tokens if chosen is None else tokens[chosen]
         return self.head(pooled), (self.token_head or self.head)(tokens), tokens
+
+
+def check_widths(whose: str, **given: int) -> None:
+    """Refuses widths and numbers of layers below 1.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    for name, value in given.items():
+        if value < 1:
+            raise InputError(f"{whose} with {name}={value}: allowed is 1 and more; nearest: 1")

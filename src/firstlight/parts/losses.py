@@ -37,7 +37,9 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
         return F.cross_entropy(logits, (itself + len(every_a)) % logits.shape[1])
 
 
-def info_nce(queries: Tensor, keys: Tensor, temperature: float, negatives: Tensor | None = None) -> Tensor:
+def info_nce(
+    queries: Tensor, keys: Tensor, temperature: float, negatives: Tensor | None = None, own: Tensor | None = None
+) -> Tensor:
     """Finds each query's own key: among the keys of all ranks, or, with ``negatives``, among those.
 
     van den Oord et al., 2018. https://arxiv.org/abs/1807.03748
@@ -47,6 +49,7 @@ def info_nce(queries: Tensor, keys: Tensor, temperature: float, negatives: Tenso
         keys: ``[B, D]``, row by row the queries' own.
         temperature: the softmax's.
         negatives: ``[K, D]``; if None, the other keys of the batch, of all ranks.
+        own: bool ``[B, K]``, which of them are none to a query, being its own picture's.
     """
     with torch.autocast(queries.device.type, enabled=False):
         queries, keys = F.normalize(full(queries), dim=1), F.normalize(full(keys), dim=1)
@@ -54,7 +57,10 @@ def info_nce(queries: Tensor, keys: Tensor, temperature: float, negatives: Tenso
             own = torch.arange(len(queries), device=queries.device) + ranks.rank() * len(queries)
             return F.cross_entropy(queries @ ranks.gather(keys).T / temperature, own)
         positive = (queries * keys).sum(1, keepdim=True)
-        logits = torch.cat([positive, queries @ full(negatives).T], dim=1) / temperature
+        others = queries @ full(negatives).T
+        if own is not None:
+            others = others.masked_fill(own, -torch.inf)
+        logits = torch.cat([positive, others], dim=1) / temperature
         return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
 
 

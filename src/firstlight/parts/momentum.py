@@ -72,6 +72,8 @@ class MovingMean(nn.Module):
 
     def __init__(self, width: int, momentum: float = 0.9):
         super().__init__()
+        if width < 1 or not 0 <= momentum <= 1:
+            raise InputError(f"a mean of width={width} with momentum={momentum}: allowed are 1 and more, 0 to 1")
         self.momentum = momentum
         self.register_buffer("value", torch.zeros(width))
         self.register_buffer("heard", torch.zeros(width), persistent=False)

@@ -23,13 +23,17 @@ def sinkhorn(scores: Tensor, temperature: float, iterations: int = 3) -> Tensor:
     Returns:
         ``[B, K]``, float32 (or float64 where that comes in).
     """
-    scores = scores if scores.dtype == torch.float64 else scores.float()
-    none = scores.new_tensor([-torch.inf])  # a rank may have no rows
-    largest = torch.cat([scores.flatten(), none]).max()  # a common factor cancels out, and without it exp overflows
+    log = (scores if scores.dtype == torch.float64 else scores.float()) / temperature
+    for _ in range(iterations):  # in logarithms, because a prototype far from all rows would have a sum of 0
+        log = log - _total(log)
+        log = log.log_softmax(1)
+    return log.exp()
+
+
+def _total(log: Tensor) -> Tensor:
+    """The logarithm of each column's sum of ``exp(log)`` over the rows of all ranks, ``[K]``."""
+    none = log.new_full((1, log.shape[1]), -torch.inf)  # a rank may have no rows
+    largest = torch.cat([log, none]).amax(0)
     if ranks.world() > 1:
         dist.all_reduce(largest, dist.ReduceOp.MAX)
-    mass = ((scores - largest) / temperature).exp()
-    for _ in range(iterations):
-        mass /= ranks.total(mass.sum(0))
-        mass /= mass.sum(1, keepdim=True)
-    return mass
+    return ranks.total((log - largest).exp().sum(0)).log() + largest

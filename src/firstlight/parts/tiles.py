@@ -4,10 +4,15 @@ Noroozi & Favaro, "Unsupervised learning of visual representations by solving ji
 https://arxiv.org/abs/1603.09246
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from ..encoder import Encoder
 from ..errors import InputError
+from ..views import View
+from ..views.batches import side_of
 from ..views.random import Salt, uniforms
 
 SHARE = 64 / 85
@@ -57,6 +62,19 @@ def tile_side(side: int, grid: int = 3, multiple: int = 1) -> int:
             f"show pictures of {grid * multiple} px and more, or take a smaller patch_size"
         )
     return tile
+
+
+def enlarged(view: View, least: int, encoder: Encoder, method: str, *, grid: int = 3) -> View:
+    """A view whose tiles measure ``least`` pixels or more: small pictures are shown larger than they are.
+
+    Raises:
+        InputError: if the encoder takes pictures of one size only, or no tile fits.
+    """
+    if not encoder.any_size:
+        raise InputError(f"{method} shows tiles, and {encoder.model!r} takes one size; choose a resnet or vit_")
+    view = replace(view, size=max(view.size, least / SHARE * grid / encoder.size))
+    tile_side(side_of(view, encoder.size, encoder.multiple), grid, encoder.multiple)
+    return view
 
 
 def shuffled(rows: Tensor, key: Tensor) -> Tensor:

@@ -93,8 +93,12 @@ def source(
     return (yield from open_pictures(known_source(text), size=size))
 
 
-def known_source(text: str) -> str:
+def known_source(text: str, setting: str = "") -> str:
     """``text`` again, if it names a file, a folder or a data set that is there.
+
+    Args:
+        text: the name.
+        setting: how to name another one, for the message.
 
     Raises:
         InputError: naming the nearest formula, data set and folder.
@@ -107,6 +111,7 @@ def known_source(text: str) -> str:
     folders = [str(parent / item.name) for item in parent.iterdir() if item.is_dir() or item.suffix == ".csv"]
     close = difflib.get_close_matches(text, [*spec.names("formulas"), "digits", *folders], n=2, cutoff=0.5)
     nearest = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
+    nearest += f"say where yours is with {setting}; " if setting else ""
     raise InputError(
         f"no data at {text!r}; {nearest}allowed: a folder of class folders, a .csv list, 'digits', "
         f"or a formula ({', '.join(spec.names('formulas'))})"
@@ -134,10 +139,12 @@ def side(data: str, device: str) -> Events[int]:
     return min(chosen, most)
 
 
-def encoder(path: Path | None, model: str, *, size: int, channels: int, drop_path: float, seed: int) -> "Encoder":
+def encoder(
+    path: Path | None, model: str, *, size: int, channels: int, drop_path: float, seed: int, neck: bool = True
+) -> "Encoder":
     """A fresh encoder whose weights depend on ``seed`` alone, or the one kept at ``path``.
 
-    ``model`` says what a checkpoint file of others is for.
+    ``model`` says what a checkpoint file of others is for, ``neck`` whether a kept one's neck comes along.
     """
     import torch
 
@@ -147,7 +154,20 @@ def encoder(path: Path | None, model: str, *, size: int, channels: int, drop_pat
     if path is None:
         return Encoder(model, size=size, channels=channels, drop_path=drop_path)
     foreign = path.is_file() and not (path.parent / "config.json").exists()
-    return Encoder.load(path, model=model if foreign else None, size=size, channels=channels, drop_path=drop_path)
+    named = model if foreign else None
+    return Encoder.load(path, model=named, size=size, channels=channels, drop_path=drop_path, neck=neck)
+
+
+def on_neck(path: Path | None, neck: bool) -> Events[None]:
+    """Says where the features of a kept encoder come from, if it has a neck."""
+    from ..weights import encoder_folder, read_config
+
+    if path is None or (path.is_file() and not (path.parent / "config.json").exists()):
+        return
+    if about := read_config(encoder_folder(path)).get("neck"):
+        widths = " to ".join(map(str, about["widths"]))
+        after = f"its neck, kept layers of the projection head ({widths} features)"
+        yield Note(f"{str(path)!r} goes on after the network with {after}{'' if neck else ': left out'}")
 
 
 def method(text: str, given: "Encoder", categories: int, fresh: bool, pictures: int = 0) -> "Method":
@@ -162,6 +182,9 @@ def method(text: str, given: "Encoder", categories: int, fresh: bool, pictures: 
     """
     from ..methods import Method
 
+    own = spec.Spec.parse(text).settings.get("pictures", pictures)
+    if own != pictures:
+        raise InputError(f"{text}: the training set has {pictures} pictures; leave the setting out, it is worked out")
     derived = {"fresh": fresh, "pictures": pictures} | ({"categories": categories} if categories else {})
     return spec.build("methods", text, Method, given, **derived)
 
@@ -171,6 +194,28 @@ def needs_labels(text: str) -> bool:
     from ..methods import Method
 
     return "categories" in spec.settings_of(spec.find("methods", spec.Spec.parse(text).name, Method))
+
+
+def labelled(pictures: "Pictures", method: str, data: str) -> Events["Pictures"]:
+    """Those of the pictures that have a label, for a method that learns from labels.
+
+    Raises:
+        InputError: if there are none, or of one class only.
+    """
+    import numpy as np
+
+    from ..data import Subset
+
+    if len(pictures.classes) < 2:
+        raise InputError(
+            f"method {method!r} learns from labels, and {data!r} has fewer than two classes: allowed are a folder with "
+            "one folder a class and a .csv list with the columns path,label"
+        )
+    there = np.flatnonzero(pictures.labels >= 0)
+    if len(there) == len(pictures):
+        return pictures
+    yield Note(f"left out for want of a label: {len(pictures) - len(there):,} of {len(pictures):,} pictures")
+    return Subset(pictures, there)
 
 
 def optimisation(base: "Optimisation", **wanted: Any) -> "Optimisation":

@@ -12,6 +12,7 @@ from ..errors import InputError, unknown
 from ..events import Events, Measured, Note, Saved
 from ..runs import Run, read_json
 from . import Recipe, _choose, _contest, _plan, begin, check_free, logged, open_run, write_report
+from .export import beside
 
 if TYPE_CHECKING:
     from ..data import Split
@@ -201,6 +202,7 @@ class Compare(Recipe):
             if source is not None and not (run.path / what).exists():
                 shutil.copytree(source, run.path / what)
                 yield Saved(what, str(run.path / what))
+                yield from beside(run.path / what)
 
 
 def _mean(results: "list[Result]") -> float:

@@ -28,6 +28,8 @@ class Evaluate(Recipe):
     a formula"""
     encoder: Path | None = None
     """the pre-training run, an encoder folder, or a checkpoint file; unset: random weights, as a baseline"""
+    neck: bool = True
+    """start from the middle of the projection head, where pre-training kept that: 'simclr(layers=3, keep=1)'"""
     model: str = "resnet18"
     """the timm model when there is no --encoder"""
     protocols: tuple[str, ...] = ("knn", "linear", "svm")
@@ -74,8 +76,9 @@ class Evaluate(Recipe):
             size = 224 if device.startswith("cuda") else 96
         size = size or (yield from _choose.side(data, device))
         encoder = _choose.encoder(
-            self.encoder, self.model, size=size, channels=self.channels, drop_path=0.0, seed=self.seed
+            self.encoder, self.model, size=size, channels=self.channels, drop_path=0.0, seed=self.seed, neck=self.neck
         )
+        yield from _choose.on_neck(self.encoder, self.neck)
         split = yield from self._split(data, size)
         if self.labels_per_class is not None:
             split = Split(few(split.train, self.labels_per_class, self.seed), split.test)

@@ -22,7 +22,7 @@ class Export(Recipe):
     what: Literal["encoder", "classifier"] = "encoder"
     """the pre-trained encoder, or the fine-tuned classifier"""
     out: Path = Path("exported")
-    """a new folder for model.safetensors and config.json"""
+    """a new folder for model.safetensors, config.json and, where there is one, neck.safetensors"""
 
     def run(self, resume: bool = False) -> Events[Path]:
         source = self.folder / self.what
@@ -39,6 +39,7 @@ class Export(Recipe):
         shutil.copytree(source, self.out)
         yield Saved(self.what, str(self.out))
         yield Note(usage(self.out))
+        yield from beside(self.out)
         return self.out
 
 
@@ -48,3 +49,14 @@ def usage(folder: Path) -> str:
     settings = {"num_classes": config["num_classes"], **config["model_args"]}
     given = "".join(f", {key}={value!r}" for key, value in settings.items())
     return f'timm.create_model("{config["architecture"]}"{given}, checkpoint_path="{folder / "model.safetensors"}")'
+
+
+def beside(folder: Path) -> Events[None]:
+    """Says what of an encoder or a classifier timm does not load, and what does."""
+    about = read_json(folder / "config.json").get("neck")
+    if about and about["num_classes"]:
+        loads = f'firstlight.load_classifier("{folder}") loads all'
+        yield Note(f"timm loads the network alone: its neck and the classifier are in neck.safetensors; {loads}")
+    elif about:
+        loads = f'firstlight.load("{folder}") loads both'
+        yield Note(f"timm loads the network alone: its neck is in neck.safetensors; {loads}")

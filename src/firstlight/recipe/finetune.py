@@ -9,6 +9,7 @@ import tyro
 from ..events import Events, Measured, Saved, Warned
 from ..runs import Run
 from . import Recipe, _choose, begin, check_free, logged, open_run, write_report
+from .export import beside
 
 if TYPE_CHECKING:
     from ..data import Split
@@ -23,6 +24,8 @@ class Finetune(Recipe):
     """a folder with train/CLASS and test/CLASS, or with one folder a class (split by content), a .csv list, 'digits'"""
     encoder: Path | None = None
     """the pre-training run, an encoder folder, or a checkpoint file; unset: train from scratch"""
+    neck: bool = True
+    """start from the middle of the projection head, where pre-training kept that: 'simclr(layers=3, keep=1)'"""
     model: str = "resnet18"
     """the timm model when there is no --encoder"""
     size: int | None = None
@@ -66,8 +69,10 @@ class Finetune(Recipe):
         if self.labels_per_class is not None:
             split = type(split)(few(split.train, self.labels_per_class, self.seed), split.test)
         encoder = _choose.encoder(
-            self.encoder, self.model, size=size, channels=self.channels, drop_path=self.drop_path, seed=self.seed
-        )
+            self.encoder, self.model, size=size, channels=self.channels, drop_path=self.drop_path, seed=self.seed,
+            neck=self.neck,
+        )  # fmt: skip
+        yield from _choose.on_neck(self.encoder, self.neck)
 
         run = open_run(self.out, "finetune", resume=resume)
         with run.locked():
@@ -96,3 +101,4 @@ class Finetune(Recipe):
         yield Measured(result.name, result.numbers)
         method.encoder.save(run.path / "classifier", head=method.head, classes=split.train.classes)
         yield Saved("classifier", str(run.path / "classifier"))
+        yield from beside(run.path / "classifier")

@@ -26,7 +26,7 @@ class Pretrain(Recipe):
     hold_out: bool = False
     """leave out the pictures that compare, finetune and evaluate set aside for testing (with the same --seed)"""
     method: str = "classify"
-    """what to learn: 'classify' (the formula's categories), 'simclr(temperature=0.2)', 'mae', 'dino', ..."""
+    """what to learn: 'classify' (the formula's categories), 'supcon' (any labels), 'simclr(temperature=0.2)', ..."""
     model: str = "resnet18"
     """any timm model, with settings where it takes them: 'vit_tiny_patch16_224(patch_size=4)'"""
     size: int = 224
@@ -66,7 +66,7 @@ class Pretrain(Recipe):
     draw: Literal["auto", "cpu", "device"] = "auto"
     """formula: where its pictures are drawn; auto: on a CUDA device where the formula can, else by the CPU"""
     init: Path | None = None
-    """start from this run, encoder folder or checkpoint file, and not from random weights"""
+    """start from this run, encoder folder or checkpoint file, and not from random weights; heads start anew"""
     probe: str | None = None
     """labelled pictures for a k-NN accuracy during training: a folder of class folders or 'digits'"""
     probe_every: int = 500
@@ -83,8 +83,9 @@ class Pretrain(Recipe):
             steps=self.steps, batch=self.batch, lr=self.lr, size=self.size, accumulate=self.accumulate,
             draw_size=self.draw_size,
         )  # fmt: skip
-        data = self.data if _choose.is_formula(self.data) else _choose.known_source(self.data)
-        if _choose.needs_labels(self.method) and not _choose.is_formula(data):
+        data = self.data if _choose.is_formula(self.data) else _choose.known_source(self.data, "--data")
+        # Whoever forgets --method on photographs hears of it: by default nothing here would be self-supervised.
+        if spec.Spec.parse(self.method).name == "classify" and not _choose.is_formula(data):
             raise InputError(
                 f"method {self.method!r} learns from labels; to train on the labels of {data!r} use "
                 f"'firstlight finetune', or choose a method that needs none: {', '.join(_unsupervised())}"
@@ -108,12 +109,16 @@ class Pretrain(Recipe):
         from ..views.batches import Batches
 
         pictures = yield from self._pictures(data)
+        if _choose.needs_labels(self.method) and not _choose.is_formula(data):
+            pictures = yield from _choose.labelled(pictures, self.method, data)
         encoder = _choose.encoder(
-            self.init, self.model, size=self.size, channels=self.channels, drop_path=self.drop_path, seed=self.seed
-        )
+            self.init, self.model, size=self.size, channels=self.channels, drop_path=self.drop_path, seed=self.seed,
+            neck=False,  # it is part of another method's head
+        )  # fmt: skip
+        yield from _choose.on_neck(self.init, neck=False)
         labels = len(pictures.classes) if _choose.needs_labels(self.method) else 0
         method = _choose.method(self.method, encoder, labels, fresh=self.init is None, pictures=len(pictures))
-        method.check(self.batch)  # before there is a run folder
+        method.check(self.batch, self.accumulate)  # before there is a run folder
         setup = self._setup(method.optimisation, device)
         batches = Batches(
             pictures, method.views, size=self.size, batch=self.batch, seed=self.seed, channels=self.channels,

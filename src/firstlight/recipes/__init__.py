@@ -1,4 +1,4 @@
-"""Published data sets with their training, one file each; the docstring states data, cost and the result obtained.
+"""Published sets and trainings, one file each; the docstring states data, cost and the result obtained.
 
 ``firstlight list recipes`` lists them, ``firstlight run NAME`` runs one; any of its settings can be replaced:
 ``firstlight run fractaldb_1k --steps 1000 --batch 64``.

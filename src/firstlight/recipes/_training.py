@@ -53,4 +53,24 @@ def one_picture(pictures: int, side: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def imagenet(method: str, model: str, *, epochs: int, batch: int, warmup: float = 0.0, **others: Any) -> dict[str, Any]:
+    """A training on the photographs of ImageNet-1k, which have to be at hand: nothing is downloaded.
+
+    timm's ResNets begin with residual branches of zero, as do those of SimCLR, BYOL, MoCo v3, SimSiam and Barlow Twins;
+    torchvision's do not: ``resnet50(zero_init_last=False)``.
+
+    Args:
+        method: with its settings.
+        model: the timm model.
+        epochs: over the 1,281,167 photographs.
+        batch: pictures per step.
+        warmup: the epochs during which the learning rate rises.
+        others: of the settings of ``Pretrain``.
+    """
+    return {
+        "data": "imagenet/train", "method": method, "model": model, "size": 224, "steps": epochs * 1_281_167 // batch,
+        "batch": batch, "warmup": warmup / epochs, **others,
+    }  # fmt: skip
+
+
 _MIXED = "smoothing=0.1, mixup=0.8, cutmix=1.0, randaugment=9"

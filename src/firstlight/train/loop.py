@@ -59,7 +59,7 @@ class Training:
         lr = schedules.learning_rate(setup.optimisation, step=progress.step, steps=setup.steps, batch=setup.batch)
         weight_decay = schedules.weight_decay(setup.optimisation, step=progress.step, steps=setup.steps)
         set_rates(optimizer, lr, weight_decay, schedules.highest(setup.optimisation, batch=setup.batch))
-        before = [buffer.clone() for buffer in self.method.buffers()]
+        before = [(buffer, buffer.clone()) for buffer in _touched(self.method)]
 
         values, pictures = self._gradients(stream, t)
         average_gradients(parameters)
@@ -71,8 +71,8 @@ class Training:
         if finite:
             scaler.step(optimizer)
             self.method.after_step(t)
-        else:  # buffers too: one bad batch would stay in a running mean, a centre or a queue for ever
-            for buffer, old in zip(self.method.buffers(), before):
+        else:  # buffers too: one bad batch would stay in a running mean or a centre for ever
+            for buffer, old in before:
                 buffer.copy_(old)
         # While fp16 looks for its loss scale, gradients overflow, and that says nothing about the training.
         searching = self.arithmetic.searching and math.isfinite(values["loss"])
@@ -151,7 +151,7 @@ def train(
     if (batches.batch, batches.parts) != (setup.batch, setup.accumulate):
         given, wanted = (batches.batch, batches.parts), (setup.batch, setup.accumulate)
         raise InputError("the batches hold {} pictures in {} parts, the setup wants {} in {}".format(*given, *wanted))
-    method.check(setup.batch)
+    method.check(setup.batch, setup.accumulate)
     with precision.repeatable(setup.device), signals.listening() as request:
         training = Training(method, setup)
         try:
@@ -218,6 +218,19 @@ def _steps(
         if stop:
             kept = "saved" if run else "nothing was to be kept"
             raise Stopped(f"{setup.task} stopped after step {step} of {setup.steps}; {kept}", request.number or 15)
+
+
+def _touched(method: Method) -> Iterator[Tensor]:
+    """The buffers that a forward pass may change.
+
+    What a part with ``follow`` keeps moves in there alone, and a skipped step does not come so far: queues and the
+    memories of all pictures, which may be large, need no copy.
+    """
+    for module in method.modules():
+        pending = module._non_persistent_buffers_set if hasattr(module, "follow") else None
+        for name, buffer in module.named_buffers(recurse=False):
+            if pending is None or name in pending:
+                yield buffer
 
 
 def _seed(device: str, seed: int) -> None:

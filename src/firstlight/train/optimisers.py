@@ -41,25 +41,26 @@ def parameter_groups(method: Method, optimisation: Optimisation) -> list[dict[st
 
     Biases and other weights with one dimension neither decay nor take part in LARS's adaptation, as in DINO, MAE,
     MoCo v3 and Barlow Twins; position embeddings and class tokens have three dimensions and decay. SwAV's rule
-    excludes nothing.
+    excludes nothing; with ``decay_vectors`` they decay without being adapted.
 
     With ``layer_decay`` d, the encoder's layer i of n learns at d^(n - i) times the rate of the heads.
 
     Returns:
-        One dict for each group: ``params``, ``decays`` (bool), ``rate`` (a factor of the learning rate) and
-        ``constant`` (whether that stays at its highest).
+        One dict for each group: ``params``, ``decays`` and ``adapts`` (bool), ``rate`` (a factor of the learning rate)
+        and ``constant`` (whether that stays at its highest).
     """
-    groups: dict[tuple[bool, float, bool], list[Tensor]] = {}
+    groups: dict[tuple[bool, bool, float, bool], list[Tensor]] = {}
     everything = optimisation.optimizer == "lars" and optimisation.lars == "swav"
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
             vector = parameter.ndim <= 1 or name.endswith(".bias")
             rate = _rate(method, name, optimisation) * (optimisation.vector_rate if vector else 1.0)
             constant = name.partition(".")[0] in optimisation.constant
-            groups.setdefault((everything or not vector, rate, constant), []).append(parameter)
+            adapts = everything or not vector
+            groups.setdefault((adapts or optimisation.decay_vectors, adapts, rate, constant), []).append(parameter)
     return [
-        {"params": parameters, "decays": decays, "rate": rate, "adapts": decays, "constant": constant}
-        for (decays, rate, constant), parameters in groups.items()
+        {"params": parameters, "decays": decays, "rate": rate, "adapts": adapts, "constant": constant}
+        for (decays, adapts, rate, constant), parameters in groups.items()
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import ranks
 from ..encoder import Encoder
@@ -111,10 +112,30 @@ def repeatable(device: str) -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
 
 
-def _autocast(precision: Precision, kind: str) -> contextlib.AbstractContextManager:
+@contextlib.contextmanager
+def _autocast(precision: Precision, kind: str) -> Iterator[None]:
     if precision == "fp32":
-        return contextlib.nullcontext()
-    return torch.autocast(kind, torch.bfloat16 if precision == "bf16" else torch.float16)
+        yield
+        return
+    plain = _plain_attention() if kind == "cpu" else contextlib.nullcontext()
+    with torch.autocast(kind, torch.bfloat16 if precision == "bf16" else torch.float16), plain:
+        yield
+
+
+@contextlib.contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention as two products with a softmax between them, in 16 bits as they come.
+
+    The fused kernel of a CPU does not use its bf16 instructions: with 17 to 197 tokens a layer took 1.8 to 2.9 times as
+    long, forward and backward. In fp32 it is the faster one. Products widened to 32 bits would cost half of the gain.
+    """
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
 def _cpu_has_bf16() -> bool:

@@ -5,6 +5,7 @@ neither the number of ranks nor gradient accumulation changes what the global ba
 """
 
 import atexit
+import copy
 import queue
 import threading
 import weakref
@@ -26,6 +27,8 @@ from .make import make, pack
 
 __all__ = ["Batches", "side_of"]
 
+OTHER = 1_000_003
+"""added to the seed for draws that training does not see"""
 DEPTH = 2
 """micro-batches ready ahead of the one in use; the thread holds one more while it waits"""
 
@@ -139,6 +142,17 @@ class Batches:
                 yield batch
         finally:
             closed.set()
+
+    def once(self) -> Generator[Batch, None, None]:
+        """Micro-batches that hold every picture once or, at the end, twice, in other draws than those of training.
+
+        For what a method wants to know of all pictures before its first step.
+        """
+        other = copy.copy(self)
+        other.seed = self.seed + OTHER
+        for step in range(-(-len(self.pictures) // self.batch)):
+            for part in range(self.parts):
+                yield other.at(step, part)
 
     def epochs(self, step: int) -> float:
         """How often each picture has been seen on average before optimiser step ``step``."""

@@ -1,0 +1,19 @@
+"""MoCo on ImageNet's photographs, for ResNet-50.
+
+He et al., CVPR 2020. https://arxiv.org/abs/1911.05722
+https://github.com/facebookresearch/moco
+
+Data: the 1,281,167 training photographs of ImageNet-1k in class folders; ``--data PATH`` says where yours are.
+Cost: 1,000,911 steps of 256, 256 million photographs of two views each.
+Published: linear probe 60.6 on ImageNet.
+Differs: the rate falls along a cosine, and not tenfold at epochs 120 and 160. Photographs are kept with a short side
+of 280 pixels and normalised by .5 and .5.
+"""
+
+from ..recipe.pretrain import Pretrain
+from ._training import imagenet
+
+recipe = Pretrain(**imagenet(
+    "moco(version=1, queue=65536, temperature=0.07, momentum=0.999, symmetric=False)", "resnet50(zero_init_last=False)",
+    epochs=200, batch=256, lr=0.03,
+))  # fmt: skip
