@@ -74,12 +74,14 @@ class Backbone:
 
 
 BACKBONES = {
-    "cnn": Backbone("resnet10t", steps=1000, batch=256, lr=2e-3),
-    "vit": Backbone("vit_tiny_patch16_224(patch_size=4, depth=4)", steps=800, batch=128, lr=1e-3),
+    "cnn": Backbone("resnet10t", steps=500, batch=256, lr=2e-3),
+    "vit": Backbone(
+        "vit_tiny_patch16_224(patch_size=4, embed_dim=128, depth=4, num_heads=4)", steps=1000, batch=128, lr=1e-3
+    ),
     "swin": Backbone(
         "swin_tiny_patch4_window7_224(patch_size=2, window_size=4, "
         "embed_dim=48, depths=(2, 2, 2), num_heads=(2, 4, 8))",
-        steps=800,
+        steps=1000,
         batch=128,
         lr=1e-3,
     ),
