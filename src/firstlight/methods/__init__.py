@@ -112,6 +112,18 @@ class Method(nn.Module):
         """
         yield from ()
 
+    def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
+        """Pictures for people of what the method makes of a batch: what was there, what it saw, what it says was there.
+
+        Called in evaluation mode without gradients.
+
+        Returns:
+            Float tensors ``[B, channels, S, S]`` in the normalisation of the views, named by what they show, such as
+            "picture", "masked" and "predicted", in the order in which they stand side by side; nothing for methods
+            that predict no pictures.
+        """
+        return {}
+
     def before_step(self, t: float) -> None:
         """Called once per optimiser step, after the gradients are complete: to freeze a layer, for instance."""
 
