@@ -238,6 +238,10 @@ HEADS = {
         "projector.0.weight projector.3.weight projector.6.weight",
         "projector.1.weight projector.1.bias projector.4.weight projector.4.bias",
     ),
+    "beit": (
+        "holes.vector head.weight",
+        "head.bias",
+    ),
     "byol": (
         "projector.0.weight projector.3.weight predictor.0.weight predictor.3.weight",
         ("projector.0.bias projector.1.weight projector.1.bias predictor.0.bias predictor.1.weight predictor.1.bias"),
@@ -257,6 +261,22 @@ HEADS = {
     "dinov2": (
         "holes.vector head.layers.0.weight head.layers.2.weight head.layers.4.weight head.last.weight",
         "head.layers.0.bias head.layers.2.bias head.layers.4.bias",
+    ),
+    "dvae": (
+        (
+            "codes.book codes.logits.weight codes.decoder.steps.0.change.1.weight "
+            "codes.decoder.steps.0.change.3.weight codes.decoder.steps.2.aside.weight "
+            "codes.decoder.steps.2.change.1.weight codes.decoder.steps.2.change.3.weight "
+            "codes.decoder.steps.4.change.1.weight codes.decoder.steps.4.change.3.weight "
+            "codes.decoder.steps.6.change.1.weight codes.decoder.steps.6.change.3.weight "
+            "codes.decoder.steps.8.weight"
+        ),
+        (
+            "codes.logits.bias codes.decoder.steps.0.change.1.bias codes.decoder.steps.0.change.3.bias "
+            "codes.decoder.steps.2.aside.bias codes.decoder.steps.2.change.1.bias codes.decoder.steps.2.change.3.bias "
+            "codes.decoder.steps.4.change.1.bias codes.decoder.steps.4.change.3.bias "
+            "codes.decoder.steps.6.change.1.bias codes.decoder.steps.6.change.3.bias codes.decoder.steps.8.bias"
+        ),
     ),
     "esvit": (
         (
@@ -290,6 +310,10 @@ HEADS = {
             "decoder.blocks.0.norm2.bias decoder.blocks.1.weight decoder.blocks.1.bias decoder.leave.bias"
         ),
     ),
+    "masked_patch": (
+        "hole head.weight",
+        "head.bias",
+    ),
     "moby": (
         "projector.0.weight projector.3.weight predictor.0.weight predictor.3.weight",
         (
@@ -312,6 +336,10 @@ HEADS = {
     "simclr": (
         "head.0.weight head.3.weight",
         "head.1.weight head.1.bias head.4.weight",
+    ),
+    "simmim": (
+        "hole decoder.0.weight",
+        "decoder.0.bias",
     ),
     "simsiam": (
         "projector.0.weight projector.3.weight predictor.0.weight predictor.3.weight",
