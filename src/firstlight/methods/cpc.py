@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..encoder import Encoder
 from ..errors import InputError
 from ..parts.future import Future, Overlapping
+from ..parts.heads import check_widths
 from ..parts.losses import spread
 from ..views import Batch, View
 from . import Method, Optimisation
@@ -49,6 +50,7 @@ class CPC(Method):
         if not 1 <= first <= steps < grid or directions not in (1, 4):
             given = f"first={first}, steps={steps}, grid={grid}, directions={directions}"
             raise InputError(f"cpc({given}): allowed are 1 <= first <= steps < grid, 1 or 4; try 1, 3, 5, 1")
+        check_widths("cpc", dim=dim, hidden=hidden, depth=depth)
         self.patches = Overlapping(encoder, "cpc", grid, patch, drop)
         self.views = (self.patches.view(self.views[0]),)
         self.encoder = encoder

@@ -16,6 +16,6 @@ from ._training import imagenet
 
 recipe = Pretrain(**imagenet(
     "ibot(hidden=2048, bottleneck=256, prototypes=8192, teacher_temperature=(0.04, 0.07), warm=0.0375, "
-    "momentum=0.996, freeze_last=0.00125, small=10)", "vit_small_patch16_224", epochs=800, batch=1024, warmup=10, lr=5e-4,
-    drop_path=0.1,
+    "momentum=0.996, freeze_last=0.00125, small=10)", "vit_small_patch16_224", epochs=800, batch=1024, warmup=10,
+    lr=5e-4, drop_path=0.1,
 ))  # fmt: skip
