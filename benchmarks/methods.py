@@ -58,8 +58,8 @@ LAST = 20
 """logged steps, the last ones, over which what a method reports is averaged"""
 PLAIN = ("pixels", "random")
 """entries that nothing is trained for"""
-TEACHERS = {"teacher": "classify", "assistant": "dino"}
-"""whose encoders a method with these settings is given: those of the same backbone and seed, trained before it"""
+TEACHERS = {"teacher": "classify", "assistant": "dino", "tokenizer": "dvae"}
+"""what a method with these settings is given: what others of the same backbone and seed, trained before it, left"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def main() -> None:
     print(f"{given.data}: {kind}, {torch.get_num_threads()} threads, {given.device}", flush=True)
     for seed in given.seeds:
         for backbone in given.backbone:
-            for method in given.methods or [*PLAIN, *spec.names("methods")]:
+            for method in in_order(given.methods or [*PLAIN, *spec.names("methods")]):
                 begun = time.monotonic()
                 try:
                     said = entry(given, split, backbone, method, seed)
@@ -165,8 +165,8 @@ def entry(given: argparse.Namespace, split: Split, backbone: str, method: str, s
     with run.locked():
         if learner and setup:
             learn(learner, split, setup, run)
-        if method in TEACHERS.values():
-            encoder.save(kept(method))
+        if learner and method in TEACHERS.values():
+            learner.keep(kept(method))
         record = {
             "date": time.strftime("%Y-%m-%d"),
             "method": method,
@@ -182,6 +182,12 @@ def entry(given: argparse.Namespace, split: Split, backbone: str, method: str, s
         write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
     shutil.rmtree(run.path, ignore_errors=True)
     return shown(record)
+
+
+def in_order(methods: list[str]) -> list[str]:
+    """The same methods, those last that are given what others left."""
+    taught = {name for name in spec.names("methods") if TEACHERS.keys() & in_full(name).keys()}
+    return sorted(methods, key=lambda method: method.partition("(")[0].strip() in taught)
 
 
 def built(method: str, encoder: Encoder, split: Split, teachers: dict[str, str]) -> Method:

@@ -181,3 +181,15 @@ def test_both_sides_have_the_same_network(speed):
 
 class _Given:
     batch, device = 4, "cpu"
+
+
+def test_masked_speed_compares_steps_of_both(tmp_path, monkeypatch, capsys):
+    module, path = load(ROOT / "benchmarks" / "masked_speed.py"), tmp_path / "speed.json"
+    monkeypatch.setitem(module.SIZES, "32", VIT)
+    settings = ["--mae", "mae(width=32, depth=1)", "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", ["masked_speed.py", "--only", "32", "--batch", "2", "--rounds", "2", *settings])
+    module.main()
+    row = json.loads(path.read_text())["rows"]["32"]
+    assert row["range"][0] <= row["ratio"] <= row["range"][1]
+    assert 0 < row["decoder"] < 1
+    assert "| 32 pixels, batch 2 |" in capsys.readouterr().out

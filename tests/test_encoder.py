@@ -644,7 +644,7 @@ def test_damage_is_noticed(encoders, tmp_path):
         config.write_text(damaged)
         with pytest.raises(CorruptError, match=r"config\.json"):
             Encoder.load(folder)
-    config.write_text(text.replace('"format": 1', '"format": 3'))
+    config.write_text(text.replace('"format": 1', '"format": 4'))
     with pytest.raises(InputError, match="upgrade"):
         Encoder.load(folder)
     config.write_text(text)

@@ -23,7 +23,8 @@ from firstlight.events import Note, Progress, drain
 NAMES = spec.names("evaluations")
 PREDICTING = [name for name in NAMES if spec.find("evaluations", name, Evaluation).predicts]
 CLASSES = ("red", "green", "blue")
-SMALL = {"finetune": {"steps": 3, "batch": 8, "precision": "fp32"}}
+DESCRIBING = [name for name in NAMES if spec.find("evaluations", name, Evaluation).describes]
+SMALL = {"finetune": {"steps": 3, "batch": 8, "precision": "fp32"}, "anomaly": {"normal": "red"}}
 
 
 def coloured(per_class: int, seed: int, classes: tuple[str, ...] = CLASSES, shift: int = 60) -> HeldPictures:
@@ -63,7 +64,7 @@ def on(name: str, encoder: Encoder) -> Encoder | None:
 
 
 def test_the_promised_protocols_are_listed():
-    assert {"finetune", "knn", "linear", "statistics", "svm"} <= set(NAMES)
+    assert {"anomaly", "finetune", "knn", "linear", "statistics", "svm"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -100,11 +101,16 @@ def test_numbers_follow_from_predictions(name, encoder, split):
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - set(PREDICTING)))
-def test_without_predictions_nothing_depends_on_test_pictures(name, encoder, split):
+def test_without_predictions_there_is_no_accuracy(name, encoder, split):
     result = measured(name, encoder, split)
     assert result.predictions == result.truth == []
     assert result.numbers
     assert "accuracy" not in result.numbers
+
+
+@pytest.mark.parametrize("name", DESCRIBING)
+def test_descriptions_depend_on_no_test_picture(name, encoder, split):
+    result = measured(name, encoder, split)
     unlabelled = HeldPictures(split.train.arrays, np.full(len(split.train), -1), CLASSES)
     assert measured(name, None, Split(unlabelled, Subset(split.test, []))).numbers
     assert measured(name, encoder, Split(split.train, Subset(split.test, []))).numbers == result.numbers

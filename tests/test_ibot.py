@@ -109,8 +109,8 @@ def test_no_hole_at_all_gives_zero_and_not_nan():
 def test_only_the_student_sees_holes_and_only_in_the_large_crops():
     method = tiny.build("ibot", holes=1.0, share=(0.5, 0.5), blocks=False)
     seen = {}
-    method.encoder.net.blocks.register_forward_pre_hook(lambda _, x: seen.setdefault("student", []).append(x[0]))
-    method.teacher.copy.encoder.net.blocks.register_forward_pre_hook(lambda _, x: seen.update(teacher=x[0]))
+    method.encoder.net.blocks[0].register_forward_pre_hook(lambda _, x: seen.setdefault("student", []).append(x[0]))
+    method.teacher.copy.encoder.net.blocks[0].register_forward_pre_hook(lambda _, x: seen.update(teacher=x[0]))
     with torch.no_grad():
         method.holes.vector.fill_(7.0)
         method(tiny.batch(method), 0.0)

@@ -6,9 +6,17 @@ import pytest
 import torch
 
 import tiny
+from firstlight import spec
+from firstlight.encoder import Encoder
 from firstlight.errors import InputError
+from firstlight.methods import Optimisation
+from firstlight.methods.classify import Classify
+from firstlight.methods.mae import MAE
+from firstlight.parts.decoder import Decoder
 from firstlight.parts.masks import random_mask
+from firstlight.parts.patches import patchify
 from firstlight.parts.positions import sincos
+from firstlight.train.optimisers import parameter_groups
 
 
 def published(pictures: torch.Tensor, painted: torch.Tensor, hidden: torch.Tensor, patch: int) -> float:
@@ -84,12 +92,11 @@ def test_the_encoder_starts_as_in_the_paper_unless_it_has_weights_to_keep():
     assert all(p.requires_grad for p in kept.encoder.parameters())
 
 
-def test_the_paper_s_numbers_are_the_defaults():
-    from firstlight import spec
-    from firstlight.methods.mae import MAE
-
-    settings = {name: p.default for name, p in spec.settings_of(MAE).items()}
-    assert {"mask": 0.75, "width": 512, "depth": 8, "heads": 16}.items() <= settings.items()
+def test_the_paper_s_numbers_are_the_defaults_but_for_the_depth():
+    assert spec.settings_of(MAE)["mask"].default == 0.75
+    with torch.device("meta"):
+        decoder = Decoder(768, 196, 768)
+    assert (decoder.enter.out_features, len(decoder.blocks) - 1, decoder.blocks[0].self_attn.num_heads) == (512, 8, 16)
     assert (MAE.optimisation.lr, MAE.optimisation.betas, MAE.optimisation.weight_decay) == (1.5e-4, (0.9, 0.95), 0.05)
 
 
@@ -108,3 +115,49 @@ def test_a_mask_must_hide_some_and_leave_some(mask):
 def test_three_steps_are_as_recorded():
     losses = tiny.three_steps(tiny.fill(tiny.build("mae")).double())
     assert losses == pytest.approx([1.962117, 1.921212, 1.851968], abs=1e-4)
+
+
+@pytest.mark.parametrize(("entry", "width", "heads"), [(192, 128, 4), (384, 256, 8), (1024, 672, 21), (48, 32, 1)])
+def test_the_decoder_follows_the_width_of_the_encoder(entry, width, heads):
+    with torch.device("meta"):
+        decoder = Decoder(entry, 16, 3, depth=1)
+    assert (decoder.enter.out_features, decoder.blocks[0].self_attn.num_heads) == (width, heads)
+    assert Decoder(6, 4, 3, width=40, depth=1).blocks[0].self_attn.num_heads == 1, "as many as divide the width"
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_reconstructions_keep_what_was_seen_and_paint_the_rest(standardise):
+    method = tiny.build("mae", standardise=standardise).double().eval()
+    batch = tiny.batch(method)
+    shown = method.reconstruct(batch)
+    assert list(shown) == ["picture", "masked", "predicted"]
+    picture, masked, predicted = (patchify(view, 8) for view in shown.values())
+    torch.testing.assert_close(shown["picture"], batch.views[0])
+
+    keep, hidden = random_mask(batch.key, 16, 0.75)
+    assert (masked[hidden] == 0).all()
+    assert torch.equal(masked[~hidden], picture[~hidden])
+    assert torch.equal(predicted[~hidden], picture[~hidden])
+    painted = method.decoder(method.encoder.tokens(batch.views[0], keep), keep)
+    if standardise:
+        painted = painted * (picture.var(2, keepdim=True) + 1e-6).sqrt() + picture.mean(2, keepdim=True)
+    torch.testing.assert_close(predicted[hidden], painted[hidden])
+
+
+def test_what_it_learned_is_fine_tuned_by_layer_decay(tmp_path):
+    """The rates from the heads down to the patches, each .65 of the next, on an encoder that MAE kept."""
+    encoder = tiny.build("mae").encoder
+    kept = Encoder.load(encoder.save(tmp_path))
+    learner = Classify(kept, categories=3).requires_grad_(True)
+    groups = parameter_groups(learner, Optimisation(layer_decay=0.65))
+    rates = {id(parameter): group["rate"] for group in groups for parameter in group["params"]}
+    found = {name: rates[id(parameter)] for name, parameter in learner.named_parameters()}
+    assert found["head.weight"] == 1
+    for name, layer in (
+        ("norm.weight", 3),
+        ("blocks.1.mlp.fc1.weight", 2),
+        ("blocks.0.norm1.bias", 1),
+        ("pos_embed", 0),
+    ):
+        assert found[f"encoder.net.{name}"] == pytest.approx(0.65 ** (3 - layer)), name
+    assert found["encoder.net.patch_embed.proj.weight"] == pytest.approx(0.65**3)

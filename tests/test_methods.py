@@ -24,8 +24,8 @@ def test_one_step_trains_everything(name, model, channels):
     try:
         method = tiny.build(name, model, channels=channels)
     except InputError as error:
-        if "vit" not in str(error):
-            raise  # a refusal must name a model that works
+        if "vit" not in str(error) and not (channels == 1 and "set channels=3" in str(error)):
+            raise  # a refusal must name a model that works, or that there must be colours
         return
     before = {key: value.clone() for key, value in method.state_dict().items()}
     out = method(tiny.batch(method, channels=channels), 0.0)

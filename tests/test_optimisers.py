@@ -227,16 +227,182 @@ UNDECAYED = (
     "blocks.1.norm1.weight blocks.1.norm1.bias blocks.1.attn.qkv.bias blocks.1.attn.proj.bias "
     "blocks.1.norm2.weight blocks.1.norm2.bias blocks.1.mlp.fc1.bias blocks.1.mlp.fc2.bias norm.weight norm.bias"
 )
-RESTING = {"mae": "pos_embed", "moco_v3": "pos_embed patch_embed.proj.weight patch_embed.proj.bias"}
+RESTING = {
+    "mae": "pos_embed",
+    "cmae": "pos_embed",
+    "multimae": "pos_embed",
+    "moco_v3": "pos_embed patch_embed.proj.weight patch_embed.proj.bias",
+}
 """weights of the encoder that are not trained"""
 
 # Of the heads: what decays, what does not. SwAV's rule excludes nothing. The public codes of MoCo, SimSiam, NPID and
-# SupCon hand every weight to torch's SGD, which decays vectors too; that of PIRL excludes them.
-EVERYTHING = ("deepcluster", "instance", "moco", "simsiam", "supcon", "swav")
+# SupCon hand every weight to torch's SGD, which decays vectors too; that of PIRL excludes them. So do those of CMC,
+# RotNet and relative position.
+EVERYTHING = ("cmc", "context", "deepcluster", "instance", "moco", "rotation", "simsiam", "supcon", "swav")
+SECOND = ("cmc", "split_brain")
+"""whose encoders have a second network for the colours"""
 HEADS = {
+    "autoencoder": (
+        (
+            "painter.pooled.weight painter.paint.2.weight painter.paint.5.weight painter.paint.8.weight "
+            "painter.paint.11.weight"
+        ),
+        (
+            "painter.pooled.bias painter.paint.0.weight painter.paint.0.bias painter.paint.3.weight "
+            "painter.paint.3.bias painter.paint.6.weight painter.paint.6.bias painter.paint.9.weight "
+            "painter.paint.9.bias painter.paint.11.bias"
+        ),
+    ),
+    "cmae": (
+        (
+            "pixels.hole pixels.enter.weight pixels.blocks.0.self_attn.in_proj_weight "
+            "pixels.blocks.0.self_attn.out_proj.weight pixels.blocks.0.linear1.weight "
+            "pixels.blocks.0.linear2.weight pixels.leave.weight features.hole features.enter.weight "
+            "features.blocks.0.self_attn.in_proj_weight features.blocks.0.self_attn.out_proj.weight "
+            "features.blocks.0.linear1.weight features.blocks.0.linear2.weight "
+            "features.blocks.1.self_attn.in_proj_weight features.blocks.1.self_attn.out_proj.weight "
+            "features.blocks.1.linear1.weight features.blocks.1.linear2.weight features.leave.weight "
+            "projector.0.weight projector.3.weight predictor.0.weight predictor.3.weight"
+        ),
+        (
+            "pixels.enter.bias pixels.blocks.0.self_attn.in_proj_bias "
+            "pixels.blocks.0.self_attn.out_proj.bias pixels.blocks.0.linear1.bias "
+            "pixels.blocks.0.linear2.bias pixels.blocks.0.norm1.weight pixels.blocks.0.norm1.bias "
+            "pixels.blocks.0.norm2.weight pixels.blocks.0.norm2.bias pixels.blocks.1.weight "
+            "pixels.blocks.1.bias pixels.leave.bias features.enter.bias "
+            "features.blocks.0.self_attn.in_proj_bias features.blocks.0.self_attn.out_proj.bias "
+            "features.blocks.0.linear1.bias features.blocks.0.linear2.bias features.blocks.0.norm1.weight "
+            "features.blocks.0.norm1.bias features.blocks.0.norm2.weight features.blocks.0.norm2.bias "
+            "features.blocks.1.self_attn.in_proj_bias features.blocks.1.self_attn.out_proj.bias "
+            "features.blocks.1.linear1.bias features.blocks.1.linear2.bias features.blocks.1.norm1.weight "
+            "features.blocks.1.norm1.bias features.blocks.1.norm2.weight features.blocks.1.norm2.bias "
+            "features.blocks.2.weight features.blocks.2.bias features.leave.bias projector.1.weight "
+            "projector.1.bias predictor.1.weight predictor.1.bias"
+        ),
+    ),
+    "cmc": (
+        "light_head.weight light_head.bias colour_head.weight colour_head.bias",
+        "",
+    ),
+    "colorize": (
+        "painter.pooled.weight painter.token.weight painter.paint.2.weight painter.paint.5.weight",
+        (
+            "painter.pooled.bias painter.token.bias painter.paint.0.weight painter.paint.0.bias "
+            "painter.paint.3.weight painter.paint.3.bias painter.paint.5.bias"
+        ),
+    ),
+    "context": (
+        ("head.0.weight head.1.weight head.1.bias head.3.weight head.4.weight head.4.bias head.6.weight head.6.bias"),
+        "",
+    ),
+    "cpc": (
+        (
+            "futures.0.rows.blocks.0.0.weight futures.0.rows.blocks.0.3.weight "
+            "futures.0.rows.blocks.0.5.weight futures.0.target.weight futures.0.predict.0.weight "
+            "futures.0.predict.1.weight futures.0.predict.2.weight"
+        ),
+        "futures.0.rows.blocks.0.0.bias futures.0.rows.blocks.0.3.bias futures.0.rows.blocks.0.5.bias",
+    ),
+    "cutpaste": (
+        "head.0.0.weight head.0.3.weight head.1.weight",
+        "head.0.1.weight head.0.1.bias head.0.4.weight head.0.4.bias head.1.bias",
+    ),
+    "igpt": (
+        "pixels.head.weight",
+        "",
+    ),
+    "inpaint": (
+        (
+            "painter.pooled.weight painter.paint.2.weight painter.paint.5.weight painter.paint.8.weight "
+            "adversary.judge.0.weight adversary.judge.2.weight adversary.judge.4.weight"
+        ),
+        (
+            "painter.pooled.bias painter.paint.0.weight painter.paint.0.bias painter.paint.3.weight "
+            "painter.paint.3.bias painter.paint.6.weight painter.paint.6.bias painter.paint.8.bias "
+            "adversary.judge.0.bias adversary.judge.2.bias adversary.judge.4.bias"
+        ),
+    ),
+    "jigsaw": (
+        "head.0.0.weight head.3.0.weight head.3.3.weight",
+        "head.0.1.weight head.0.1.bias head.3.1.weight head.3.1.bias head.3.3.bias",
+    ),
+    "multimae": (
+        (
+            "kinds.depth.enter.weight kinds.classes.embedding.weight kinds.classes.enter.weight "
+            "decoders.0.hole decoders.0.modality decoders.0.enter.weight decoders.0.cross.in_proj_weight "
+            "decoders.0.cross.out_proj.weight decoders.0.mlp.0.weight decoders.0.mlp.2.weight "
+            "decoders.0.blocks.0.self_attn.in_proj_weight decoders.0.blocks.0.self_attn.out_proj.weight "
+            "decoders.0.blocks.0.linear1.weight decoders.0.blocks.0.linear2.weight decoders.0.leave.weight "
+            "decoders.1.hole decoders.1.modality decoders.1.enter.weight decoders.1.cross.in_proj_weight "
+            "decoders.1.cross.out_proj.weight decoders.1.mlp.0.weight decoders.1.mlp.2.weight "
+            "decoders.1.blocks.0.self_attn.in_proj_weight decoders.1.blocks.0.self_attn.out_proj.weight "
+            "decoders.1.blocks.0.linear1.weight decoders.1.blocks.0.linear2.weight decoders.1.leave.weight "
+            "decoders.2.hole decoders.2.modality decoders.2.enter.weight decoders.2.cross.in_proj_weight "
+            "decoders.2.cross.out_proj.weight decoders.2.mlp.0.weight decoders.2.mlp.2.weight "
+            "decoders.2.blocks.0.self_attn.in_proj_weight decoders.2.blocks.0.self_attn.out_proj.weight "
+            "decoders.2.blocks.0.linear1.weight decoders.2.blocks.0.linear2.weight decoders.2.leave.weight"
+        ),
+        (
+            "kinds.depth.enter.bias kinds.classes.enter.bias decoders.0.enter.bias decoders.0.norms.0.weight "
+            "decoders.0.norms.0.bias decoders.0.norms.1.weight decoders.0.norms.1.bias "
+            "decoders.0.norms.2.weight decoders.0.norms.2.bias decoders.0.cross.in_proj_bias "
+            "decoders.0.cross.out_proj.bias decoders.0.mlp.0.bias decoders.0.mlp.2.bias "
+            "decoders.0.blocks.0.self_attn.in_proj_bias decoders.0.blocks.0.self_attn.out_proj.bias "
+            "decoders.0.blocks.0.linear1.bias decoders.0.blocks.0.linear2.bias "
+            "decoders.0.blocks.0.norm1.weight decoders.0.blocks.0.norm1.bias "
+            "decoders.0.blocks.0.norm2.weight decoders.0.blocks.0.norm2.bias decoders.0.leave.bias "
+            "decoders.1.enter.bias decoders.1.norms.0.weight decoders.1.norms.0.bias "
+            "decoders.1.norms.1.weight decoders.1.norms.1.bias decoders.1.norms.2.weight "
+            "decoders.1.norms.2.bias decoders.1.cross.in_proj_bias decoders.1.cross.out_proj.bias "
+            "decoders.1.mlp.0.bias decoders.1.mlp.2.bias decoders.1.blocks.0.self_attn.in_proj_bias "
+            "decoders.1.blocks.0.self_attn.out_proj.bias decoders.1.blocks.0.linear1.bias "
+            "decoders.1.blocks.0.linear2.bias decoders.1.blocks.0.norm1.weight "
+            "decoders.1.blocks.0.norm1.bias decoders.1.blocks.0.norm2.weight decoders.1.blocks.0.norm2.bias "
+            "decoders.1.leave.bias decoders.2.enter.bias decoders.2.norms.0.weight decoders.2.norms.0.bias "
+            "decoders.2.norms.1.weight decoders.2.norms.1.bias decoders.2.norms.2.weight "
+            "decoders.2.norms.2.bias decoders.2.cross.in_proj_bias decoders.2.cross.out_proj.bias "
+            "decoders.2.mlp.0.bias decoders.2.mlp.2.bias decoders.2.blocks.0.self_attn.in_proj_bias "
+            "decoders.2.blocks.0.self_attn.out_proj.bias decoders.2.blocks.0.linear1.bias "
+            "decoders.2.blocks.0.linear2.bias decoders.2.blocks.0.norm1.weight "
+            "decoders.2.blocks.0.norm1.bias decoders.2.blocks.0.norm2.weight decoders.2.blocks.0.norm2.bias "
+            "decoders.2.leave.bias"
+        ),
+    ),
+    "rotation": (
+        "head.weight head.bias",
+        "",
+    ),
+    "sit": (
+        (
+            "painter.layers.0.weight painter.layers.2.weight painter.layers.4.weight painter.paint.weight "
+            "head.0.weight head.3.weight head.6.weight"
+        ),
+        (
+            "painter.layers.0.bias painter.layers.2.bias painter.layers.4.bias painter.paint.bias "
+            "head.1.weight head.1.bias head.4.weight head.4.bias"
+        ),
+    ),
+    "split_brain": (
+        (
+            "paint_colours.pooled.weight paint_colours.token.weight paint_colours.paint.2.weight "
+            "paint_colours.paint.5.weight paint_lightness.pooled.weight paint_lightness.token.weight "
+            "paint_lightness.paint.2.weight paint_lightness.paint.5.weight"
+        ),
+        (
+            "paint_colours.pooled.bias paint_colours.token.bias paint_colours.paint.0.weight "
+            "paint_colours.paint.0.bias paint_colours.paint.3.weight paint_colours.paint.3.bias "
+            "paint_colours.paint.5.bias paint_lightness.pooled.bias paint_lightness.token.bias "
+            "paint_lightness.paint.0.weight paint_lightness.paint.0.bias paint_lightness.paint.3.weight "
+            "paint_lightness.paint.3.bias paint_lightness.paint.5.bias"
+        ),
+    ),
     "barlow": (
         "projector.0.weight projector.3.weight projector.6.weight",
         "projector.1.weight projector.1.bias projector.4.weight projector.4.bias",
+    ),
+    "beit": (
+        "holes.vector head.weight",
+        "head.bias",
     ),
     "byol": (
         "projector.0.weight projector.3.weight predictor.0.weight predictor.3.weight",
@@ -257,6 +423,22 @@ HEADS = {
     "dinov2": (
         "holes.vector head.layers.0.weight head.layers.2.weight head.layers.4.weight head.last.weight",
         "head.layers.0.bias head.layers.2.bias head.layers.4.bias",
+    ),
+    "dvae": (
+        (
+            "codes.book codes.logits.weight codes.decoder.steps.0.change.1.weight "
+            "codes.decoder.steps.0.change.3.weight codes.decoder.steps.2.aside.weight "
+            "codes.decoder.steps.2.change.1.weight codes.decoder.steps.2.change.3.weight "
+            "codes.decoder.steps.4.change.1.weight codes.decoder.steps.4.change.3.weight "
+            "codes.decoder.steps.6.change.1.weight codes.decoder.steps.6.change.3.weight "
+            "codes.decoder.steps.8.weight"
+        ),
+        (
+            "codes.logits.bias codes.decoder.steps.0.change.1.bias codes.decoder.steps.0.change.3.bias "
+            "codes.decoder.steps.2.aside.bias codes.decoder.steps.2.change.1.bias codes.decoder.steps.2.change.3.bias "
+            "codes.decoder.steps.4.change.1.bias codes.decoder.steps.4.change.3.bias "
+            "codes.decoder.steps.6.change.1.bias codes.decoder.steps.6.change.3.bias codes.decoder.steps.8.bias"
+        ),
     ),
     "esvit": (
         (
@@ -290,6 +472,10 @@ HEADS = {
             "decoder.blocks.0.norm2.bias decoder.blocks.1.weight decoder.blocks.1.bias decoder.leave.bias"
         ),
     ),
+    "masked_patch": (
+        "hole head.weight",
+        "head.bias",
+    ),
     "moby": (
         "projector.0.weight projector.3.weight predictor.0.weight predictor.3.weight",
         (
@@ -312,6 +498,10 @@ HEADS = {
     "simclr": (
         "head.0.weight head.3.weight",
         "head.1.weight head.1.bias head.4.weight",
+    ),
+    "simmim": (
+        "hole decoder.0.weight",
+        "decoder.0.bias",
     ),
     "simsiam": (
         "projector.0.weight projector.3.weight predictor.0.weight predictor.3.weight",
@@ -347,6 +537,8 @@ def test_what_decays_is_as_listed(name):
         {f"encoder.net.{key}" for key in (set(keys.split()) - set(RESTING.get(name, "").split()))}
         for keys in (DECAYED, UNDECAYED)
     ]
+    if name in SECOND:
+        trained = [keys | {key.replace("encoder.net.", "encoder.colour.net.") for key in keys} for keys in trained]
     decayed, undecayed = (encoder | set(keys.split()) for encoder, keys in zip(trained, HEADS[name]))
     if name in EVERYTHING:
         decayed, undecayed = decayed | undecayed, set()

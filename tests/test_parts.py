@@ -16,7 +16,7 @@ from firstlight.parts.decoder import Decoder, initialise
 from firstlight.parts.heads import PrototypeHead, WithTokens, projector
 from firstlight.parts.holes import Holes
 from firstlight.parts.losses import entropy, koleo, patch_distillation, spread
-from firstlight.parts.masks import block_mask, crop_masks, random_mask
+from firstlight.parts.masks import block_mask, crop_masks, exact_mask, random_mask
 from firstlight.parts.momentum import Momentum, MovingMean
 from firstlight.parts.norm import BatchNorm, synchronised
 from firstlight.parts.patches import patchify, standardised, unpatchify
@@ -241,6 +241,21 @@ def test_masks_belong_to_their_sample():
     assert len(hidden.unique(dim=0)) > 300
     share = hidden.double().mean(0)
     assert (share - 0.75).abs().max() < 0.08, "every place is hidden equally often (4 standard errors)"
+
+
+@pytest.mark.parametrize(("length", "count"), [(36, 22), (196, 98), (16, 0), (16, 16)])
+def test_a_count_is_hidden_exactly(length, count):
+    key = torch.arange(512) * 7919
+    hidden = exact_mask(key, length, count)
+    assert hidden.shape == (512, length)
+    assert (hidden.sum(1) == count).all()
+    assert torch.equal(exact_mask(key[100:103], length, count), hidden[100:103])
+    assert (hidden.double().mean(0) - count / length).abs().max() < 0.09, "every place equally often"
+
+
+def test_each_picture_may_hide_another_count():
+    counts = torch.arange(17)[:, None]
+    assert torch.equal(exact_mask(torch.arange(17), 16, counts).sum(1, keepdim=True), counts)
 
 
 def rectangles(key: int, grid: int, count: float, smallest: int) -> list[list[bool]]:

@@ -275,5 +275,5 @@ def test_a_formula_is_measured_from_the_command_line(tmp_path, capsys):
     assert cli.run(["evaluate", "fractal", "--instances", "1", "--device", "cpu", "--out", str(tmp_path / "no")]) == 2
     assert "instances=1" in capsys.readouterr().err
     assert cli.run(["evaluate", "fractal", "--protocols", "--out", str(tmp_path / "no")]) == 2
-    assert "protocols: none given; allowed: finetune, knn" in capsys.readouterr().err
+    assert "protocols: none given; allowed: anomaly, finetune, knn" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()

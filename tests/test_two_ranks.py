@@ -14,7 +14,6 @@ from firstlight import ranks, spec
 from firstlight.errors import InputError
 from firstlight.methods import Method
 from firstlight.parts.norm import BatchNorm, synchronised
-from firstlight.views import Batch
 
 SAMPLES = 6
 CASES = [(name, model) for name in spec.names("methods") for model in (tiny.VIT, tiny.RESNET)]
@@ -74,7 +73,7 @@ def _learn(name: str, model: str) -> dict[str, dict[str, Tensor]] | None:
         return None
     batch = tiny.batch(method, samples=SAMPLES)
     share = SAMPLES // ranks.world()
-    out = method(_rows(batch, slice(ranks.rank() * share, (ranks.rank() + 1) * share)), 0.5)
+    out = method(tiny.rows(batch, slice(ranks.rank() * share, (ranks.rank() + 1) * share)), 0.5)
     out["loss"].backward()
     gradients = {key: ranks.mean(p.grad) for key, p in method.named_parameters() if p.grad is not None}
     method.after_step(0.5)
@@ -98,7 +97,3 @@ def _built(name: str, model: str) -> Method:
     if method.state_dict().keys() != keys:
         raise AssertionError("synchronising must not rename anything")
     return method
-
-
-def _rows(batch: Batch, rows: slice) -> Batch:
-    return Batch([view[rows] for view in batch.views], batch.label[rows], batch.key[rows], batch.index[rows])

@@ -1,5 +1,6 @@
 """Encoders, batches and methods that are small enough to test with, and the same on every build of torch."""
 
+import dataclasses
 import functools
 import tempfile
 from pathlib import Path
@@ -31,12 +32,16 @@ SMALL = {
     "pictures": 6,
     "queue": 8,
     "groups": 2,
+    "colours": 16,
+    "codes": 24,
 }
 OWN = {
     "deepcluster": {"prototypes": 3, "small": 6},
     "swav": {"small": 6},
     **{name: {"small": 8} for name in ("dino", "esvit", "ibot", "dinov2")},
-    "pirl": {"tile": 9},
+    **{name: {"tile": 9} for name in ("pirl", "context", "jigsaw")},
+    "inpaint": {"adversarial": 0.1},
+    "multimae": {"classes": 5},
 }
 """what a method needs smaller or otherwise than the others"""
 METHODS = Path(spec.__file__).parent / "methods"
@@ -47,6 +52,8 @@ def build(name: str, model: str = VIT, *, channels: int = 3, seed: int = 0, **se
     small = SMALL | OWN.get(name, {})
     if name == "teaching_assistant":
         small |= {role: kept(role) for role in ("teacher", "assistant")}
+    if name == "beit":
+        small |= {"tokenizer": tokenizer()}
     torch.manual_seed(seed)
     encoder = Encoder(model, size=SIZE, channels=channels)
     return spec.build("methods", spec.Spec(name, settings), Method, encoder, **small)
@@ -60,6 +67,13 @@ def kept(role: str, model: str = VIT) -> str:
     return str(encoder.save(tempfile.mkdtemp(prefix="firstlight-tiny-")))
 
 
+@functools.cache
+def tokenizer(model: str = VIT, channels: int = 3) -> str:
+    """The folder of a kept tiny tokenizer, likewise. It is fed by patches alone, so that few codes do not prevail."""
+    method = filled(build("dvae", model, channels=channels), start=sum(b"tokenizer"))
+    return str(method.keep(Path(tempfile.mkdtemp(prefix="firstlight-tiny-"))))
+
+
 def batch(method: Method, *, samples: int = 4, channels: int = 3, seed: int = 0) -> Batch:
     """Noise in the sizes that the method's views have, with labels and keys."""
     sides = [max(16, round(view.size * SIZE / 8) * 8) for view in method.views for _ in range(view.count)]
@@ -69,7 +83,12 @@ def batch(method: Method, *, samples: int = 4, channels: int = 3, seed: int = 0)
         uniforms(numbers + 1000 * seed, channels * side**2, place).view(-1, channels, side, side).to(dtype) * 2 - 1
         for place, side in enumerate(sides)
     ]
-    return Batch(views, numbers % 4, numbers * 7919 + seed, numbers % SMALL["pictures"])
+    batch = Batch(views, numbers % 4, numbers * 7919 + seed, numbers % SMALL["pictures"])
+    for place, kind in enumerate(method.maps, len(sides)):  # a quarter of the values is unknown
+        noise = uniforms(numbers + 1000 * seed, sides[0] ** 2, place).view(-1, 1, sides[0], sides[0])
+        depth, classes = (noise.to(dtype) - 0.25).clamp(min=0), (noise * 20 / 3).long().sub(1).clamp(-1, 4)
+        batch.maps[kind] = depth if kind == "depth" else torch.where(depth > 0, classes.clamp(min=0), -1)
+    return batch
 
 
 def fill(method: Method) -> Method:
@@ -115,7 +134,11 @@ def momenta(method: nn.Module) -> list[Momentum]:
 
 def rows(batch: Batch, some: slice) -> Batch:
     """Some of a batch's samples, as a micro-batch."""
-    return Batch([view[some] for view in batch.views], batch.label[some], batch.key[some], batch.index[some])
+    maps = {kind: values[some] for kind, values in batch.maps.items()}
+    return dataclasses.replace(
+        batch, views=[view[some] for view in batch.views], label=batch.label[some], key=batch.key[some],
+        index=batch.index[some], maps=maps,
+    )  # fmt: skip
 
 
 def outputs(module: nn.Module) -> list[torch.Tensor]:

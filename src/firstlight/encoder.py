@@ -5,9 +5,10 @@ Wightman, PyTorch Image Models. https://github.com/huggingface/pytorch-image-mod
 
 import fnmatch
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import timm
 import torch
@@ -18,7 +19,10 @@ from . import _timm
 from . import weights as stored
 from .errors import InputError, unknown
 from .neck import Neck, rebuilt
+from .reading import Reading, chosen, through
+from .reading import rebuilt as read_again
 from .spec import Spec
+from .views.lab import as_colours, as_grey, lab_of
 from .weights import read_weights
 
 __all__ = ["Encoder", "load_classifier", "load_weights", "names", "read_weights"]
@@ -38,7 +42,7 @@ class Encoder(nn.Module):
     Attributes:
         model: the timm name with its settings, without size and channels.
         size, channels: as above.
-        width: the number of features: the network's pooled ones, or what the neck puts out.
+        width: the number of features: the network's pooled ones, both networks', or what the neck puts out.
         patch: the side in pixels of one token, or None where tokens are not patches (convolutional, Swin).
         patches: the number of patches in a picture of side ``size``, or None.
         prefix: how many tokens come before those of the patches (class, distillation, registers).
@@ -50,6 +54,8 @@ class Encoder(nn.Module):
         maskable: whether ``tokens`` takes ``keep``.
         mean, std: what pictures in 0..1 are normalised with before ``forward``; one number, or one per channel.
         net: the timm model.
+        reading: where features are read if not after the last block (``read_at``), or None.
+        colour: a second encoder, which sees the colours, while ``net`` sees the lightness (``add_colour``), or None.
         neck: layers on the pooled features that belong to the encoder too (``add_neck``), or None.
 
     Raises:
@@ -79,7 +85,10 @@ class Encoder(nn.Module):
         self.std: float | tuple[float, ...] = 0.5
         self.check_size(self.size)
 
+        self.drop_path = drop_path
+        self.colour: Encoder | None = None
         self.neck: Neck | None = None
+        self.reading: Reading | None = None
         self.width, (tokens, self.token_width) = self._tried()
         self.regions = tokens - self.prefix
         grid = (self.size // self.multiple) ** 2
@@ -89,11 +98,17 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``[B, width]`` of normalised pictures ``[B, channels, S, S]``: pooled, then through the neck."""
-        self._check(x)
-        return self._pooled(self.net.forward_features(x))
+        if self.reading is None:
+            return self._pooled(self._each(x))
+        return self._finished(self.reading(self.net, self._entered(x)))
 
     def tokens(
-        self, x: Tensor, keep: Tensor | None = None, hidden: Tensor | None = None, hole: Tensor | None = None
+        self,
+        x: Tensor,
+        keep: Tensor | None = None,
+        hidden: Tensor | None = None,
+        hole: Tensor | None = None,
+        beside: Tensor | None = None,
     ) -> Tensor:
         """Prefix and patch tokens ``[B, prefix + N, width]`` after the final norm, row by row over the picture.
 
@@ -108,15 +123,21 @@ class Encoder(nn.Module):
                 number by which the grid of patches divides: patches of cells that are True are not seen. Vision
                 Transformers and Swin only (``entry``).
             hole: ``[entry]``, the learned vector that stands in their place before positions are added.
+            beside: ``[B, M, entry]``, tokens of something else, their positions added, which are numbered after the
+                patches; ``keep`` then chooses among all. Vision Transformers only (``maskable``).
         """
-        return self._flat(self._features(x, keep, hidden, hole))
+        return _joined([part._flat(of) for part, of in self._each(x, keep, hidden, hole, beside)])
 
     def pooled_and_tokens(
         self, x: Tensor, hidden: Tensor | None = None, hole: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """What ``forward`` and what ``tokens`` gives, in one pass."""
-        features = self._features(x, None, hidden, hole)
-        return self._pooled(features), self._flat(features)
+        features = self._each(x, None, hidden, hole)
+        tokens = _joined([part._flat(of) for part, of in features])
+        if self.reading is None:
+            return self._pooled(features), tokens
+        read = self.reading(self.net, self._entered(x, None, hidden, hole))
+        return self._finished(read), tokens
 
     def add_neck(self, hidden: int, layers: int) -> None:
         """Adds so many layers (Linear, batch norm, ReLU) of a width to the end, which train and are saved with it.
@@ -130,27 +151,93 @@ class Encoder(nn.Module):
         self.neck = Neck([self.width, *[hidden] * layers])
         self.width = hidden
 
+    def add_colour(self) -> None:
+        """Adds a second network of the same kind, which trains and is saved with this one, and divides pictures.
+
+        From now on the first network is shown the lightness L of CIE Lab as a grey picture of three channels, and the
+        second one a and b, each scaled to -1..1, and a third channel of zeros. Features, tokens and maps are the first
+        network's and then the second's, side by side, so that they are twice as wide.
+
+        Raises:
+            InputError: if there is a second network, a neck or a block to read at already, or the pictures are grey.
+        """
+        if self.channels != 3:
+            raise InputError(f"{self.model!r} with channels=1 sees no colours for a second network; set channels=3")
+        if self.colour is not None:
+            raise InputError(f"{self.model!r} has a second network already; load it with colour=False")
+        if self.neck is not None or self.reading is not None:
+            what = "a neck" if self.neck is not None else "a block to read at"
+            raise InputError(f"{self.model!r} has {what} already, and a second network comes before; load neck=False")
+        self.colour = Encoder(self.model, size=self.size, drop_path=self.drop_path)
+        self.width, self.token_width = 2 * self.width, 2 * self.token_width
+
+    def read_at(self, block: int | None = None, *, causal: bool = False) -> None:
+        """Reads features inside the network from now on: what enters the attention of a block, averaged over patches.
+
+        That block and those behind it have no part in the features then, and fine-tuning uses what comes before. The
+        network stays whole: ``tokens`` and ``maps`` go through all of it, and all of it is saved.
+
+        Args:
+            block: its number from 0; None for the middle one.
+            causal: a token sees only itself and those before it, prefix first, in ``tokens`` and ``maps`` too.
+
+        Raises:
+            InputError: if the model is no plain Vision Transformer, has no such block, or has a second network.
+        """
+        if self.colour is not None:
+            raise InputError(f"{self.model!r} has a second network and is read at the end; load it with colour=False")
+        self.reading = chosen(self.net, block, causal, self.model)
+
+    def level_patches(self) -> None:
+        """Makes the layer that cuts the picture into patches see the mean colour of each patch alone.
+
+        What it answers to patches of one colour stays as it is. Trained on such patches it keeps seeing the mean
+        alone, since all pixels of a patch then have the same gradient.
+        """
+        weight = _timm.embedding(self.net).proj.weight
+        weight.data.copy_(weight.data.mean((2, 3), keepdim=True).expand_as(weight))
+
     def freeze_patches(self) -> None:
         """Leaves the layer that cuts the picture into patches as it is (MoCo v3); a model without one stays."""
         embedding = _timm.embedding(self.net)
         if embedding is not None:
             embedding.requires_grad_(False)
+        if self.colour is not None:
+            self.colour.freeze_patches()
 
-    def maps(self, x: Tensor) -> list[Tensor]:
+    def maps(self, x: Tensor, last: int | None = None) -> list[Tensor]:
         """Feature maps ``[B, C, H, W]`` of every stage (convolutional, hierarchical) or block, first to last.
+
+        Prefix tokens are left out, and the final norm is not applied.
+
+        Args:
+            x: normalised pictures ``[B, channels, S, S]``.
+            last: how many of the last ones are wanted; all by default.
 
         Raises:
             InputError: if timm cannot give this model's.
         """
-        self._check(x)
         if not hasattr(self.net, "forward_intermediates"):
             raise InputError(f"{self.model!r} gives no feature maps")
-        return list(self.net.forward_intermediates(x, intermediates_only=True))
+        how = {"indices": last, "intermediates_only": True} | ({"is_causal": True} if self.causal else {})
+        found = [part.net.forward_intermediates(view, **how) for part, view in self._shown(x)]
+        return [_joined(list(maps), dim=1) for maps in zip(*found)]
+
+    @property
+    def causal(self) -> bool:
+        """Whether a token sees only itself and those before it (``read_at``)."""
+        return self.reading is not None and self.reading.causal
 
     @property
     def layers(self) -> int:
-        """The number of the last layer: the neck, or else the final norm, and every head on top of the encoder."""
-        return self._order[1] + (self.neck is not None)
+        """The number of the last layer: the neck, or else the final norm, and every head on top of the encoder.
+
+        Where features are read at a block, that block stands for the final norm.
+        """
+        order, last = self._order
+        if self.reading is not None:
+            last = order[f"net.blocks.{self.reading.block}.norm1.weight"]
+        return last + (self.neck is not None)
 
     def layer_of(self, parameter_name: str) -> int:
         """The depth of a parameter, for layer-wise learning rates: 0 for stem and embeddings, up to ``layers``.
@@ -160,9 +247,11 @@ class Encoder(nn.Module):
         Raises:
             InputError: if there is no such parameter, or timm does not say how the model's are ordered.
         """
-        order, last = self._order
+        order, _ = self._order
+        if self.colour is not None:
+            order = order | {f"colour.{name}": layer for name, layer in order.items()}
         if self.neck is not None:
-            order = order | {f"neck.{name}": last + 1 for name, _ in self.neck.named_parameters()}
+            order = order | {f"neck.{name}": self.layers for name, _ in self.neck.named_parameters()}
         if parameter_name not in order:
             raise unknown("parameter of the encoder", parameter_name, order)
         return order[parameter_name]
@@ -172,14 +261,16 @@ class Encoder(nn.Module):
         """Names of parameters that take no weight decay by the model's own account (positions, class token, ...)."""
         listed = getattr(self.net, "no_weight_decay", set)()
         found = (name for name, _ in self.net.named_parameters() if any(fnmatch.fnmatch(name, p) for p in listed))
-        return {f"net.{name}" for name in found}
+        second = self.colour.undecayed if self.colour is not None else set()
+        return {f"net.{name}" for name in found} | {f"colour.{name}" for name in second}
 
     def save(self, folder: str | Path, *, head: nn.Linear | None = None, classes: Sequence[str] = ()) -> Path:
         """Writes ``model.safetensors`` and ``config.json``, each in one piece, and returns the folder.
 
         The weights are what ``timm.create_model(architecture, num_classes=0, **model_args, checkpoint_path=...)``
         reads; ``architecture`` and ``model_args`` stand in ``config.json``. A neck has no place in a timm model: it
-        goes to ``neck.safetensors``, the classifier on top of it too, and timm then reads the network alone.
+        goes to ``neck.safetensors``, and so does a classifier on top of it or of a block inside the network. A second
+        network goes to ``colour.safetensors``, with a classifier if there is no neck. timm reads the first alone.
 
         Args:
             folder: where; it is made if need be, and other files in it stay.
@@ -191,7 +282,8 @@ class Encoder(nn.Module):
             InputError: if the model has no place for such a classifier.
             DiskError: if the disk refuses.
         """
-        about = {
+        apart = any(part is not None for part in (self.neck, self.reading, self.colour))
+        about: dict[str, Any] = {
             "model": self.model,
             "size": self.size,
             "channels": self.channels,
@@ -200,16 +292,26 @@ class Encoder(nn.Module):
             "std": self.std,
             "architecture": Spec.parse(self.model).name,
             "model_args": self.arguments,
-            "num_classes": head.out_features if head and self.neck is None else 0,
+            "num_classes": head.out_features if head and not apart else 0,
             **({"label_names": list(classes)} if classes else {}),
+            **({"reading": asdict(self.reading)} if self.reading else {}),
         }
-        if self.neck is None:
-            weights = stored.with_classifier(self.net, head) if head else self.net.state_dict()
-            return stored.write_encoder(Path(folder), weights, about)
-        about["neck"] = {"widths": list(self.neck.widths), "num_classes": head.out_features if head else 0}
-        parts = {"neck": self.neck, **({"head": head} if head else {})}
-        after = {f"{part}.{name}": value for part, of in parts.items() for name, value in of.state_dict().items()}
-        return stored.write_encoder(Path(folder), self.net.state_dict(), about, after)
+        weights = stored.with_classifier(self.net, head) if head and not apart else self.net.state_dict()
+        beside: dict[str, dict[str, nn.Module]] = {}
+        if self.colour is not None:
+            beside["colour"], about["colour"] = {"net": self.colour.net}, {"num_classes": 0}
+        if self.neck is not None or (head and self.reading is not None):
+            beside["neck"] = {"neck": self.neck} if self.neck is not None else {}
+            widths = {"widths": list(self.neck.widths)} if self.neck is not None else {}
+            about["neck"] = {**widths, "num_classes": 0}
+        if head and apart:
+            last = list(beside)[-1]
+            beside[last]["head"], about[last]["num_classes"] = head, head.out_features
+        files = {
+            file: {f"{part}.{name}": value for part, of in parts.items() for name, value in of.state_dict().items()}
+            for file, parts in beside.items()
+        }
+        return stored.write_encoder(Path(folder), weights, about, files)
 
     @classmethod
     def load(
@@ -221,6 +323,7 @@ class Encoder(nn.Module):
         channels: int | None = None,
         drop_path: float = 0.0,
         neck: bool = True,
+        colour: bool = True,
     ) -> Self:
         """Loads what ``save`` wrote, or another's checkpoint.
 
@@ -230,11 +333,15 @@ class Encoder(nn.Module):
             size: another side of the pictures; learned positions are resampled (bicubic).
             channels: 1 or 3; the first layer's weights are summed (3 to 1) or repeated and divided by 3 (1 to 3).
             drop_path: as in the constructor; it is not part of what was saved.
-            neck: whether the neck comes along, where one was saved; without it, features are the network's own.
+            neck: whether the neck and the block to read at come along, where they were saved; without them, features
+                are the network's own. What a block to read at leaves unused rests: it takes no gradients.
+            colour: whether the second network comes along, where one was saved; a neck does not come without it.
+                Without it, the first network has learned from grey pictures and is given the pictures as they are.
 
         Raises:
-            InputError: if there is no encoder, or the weights are another model's.
-            CorruptError: if the weights are not those that were written, or those of the neck are missing.
+            InputError: if there is no encoder, the weights are another model's, or ``channels`` is 1 and there is a
+                second network for colours.
+            CorruptError: if the weights are not those that were written, or those beside the first are missing.
         """
         given = {key: value for key, value in (("size", size), ("channels", channels)) if value is not None}
         if model is not None:
@@ -247,10 +354,20 @@ class Encoder(nn.Module):
         encoder = cls(config["model"], drop_path=drop_path, **given)
         encoder.mean, encoder.std = (stored.for_channels(config[key], encoder.channels) for key in ("mean", "std"))
         encoder._place(stored.read_verified(folder / "model.safetensors", config["sha256"]), str(folder))
+        if colour and "colour" in config:
+            encoder.add_colour()
+            weights, source = stored.read_after(folder, config, "colour")["net"], str(folder / "colour.safetensors")
+            cast("Encoder", encoder.colour)._place(weights, source)
+        neck = neck and (colour or "colour" not in config)
+        if neck and "reading" in config:
+            encoder.reading = read_again(config["reading"], encoder.net, encoder.model, str(folder / "config.json"))
+            for part in encoder.reading.unused(encoder.net):
+                part.requires_grad_(False)
         if neck and "neck" in config:
-            weights, source = stored.read_neck(folder, config)["neck"], str(folder / "neck.safetensors")
-            encoder.neck = rebuilt(config["neck"], weights, encoder.width, source)
-            encoder.width = encoder.neck.widths[-1]
+            weights, source = stored.read_after(folder, config, "neck")["neck"], str(folder / "neck.safetensors")
+            if weights or "widths" in config["neck"]:  # otherwise it is the classifier's file alone
+                encoder.neck = rebuilt(config["neck"], weights, encoder.width, source)
+                encoder.width = encoder.neck.widths[-1]
         return encoder
 
     def check_size(self, side: int) -> None:
@@ -272,12 +389,46 @@ class Encoder(nn.Module):
         self.check_size(x.shape[2])
         self.check_size(x.shape[3])
 
-    def _features(self, x: Tensor, keep: Tensor | None, hidden: Tensor | None, hole: Tensor | None) -> Tensor:
-        """A model's last features: of the whole picture, of the patches kept, or with a hole for those hidden."""
+    def _shown(self, x: Tensor) -> list[tuple["Encoder", Tensor]]:
+        """Whose network sees what of pictures: all of them, or the first the lightness and the second the colours."""
         self._check(x)
-        if keep is None and hidden is None:
+        if self.colour is None:
+            return [(self, x)]
+        lab = lab_of(x, self.mean, self.std)
+        return [(self, as_grey(lab, self.mean, self.std).to(x.dtype)), (self.colour, as_colours(lab).to(x.dtype))]
+
+    def _each(self, x: Tensor, *given: Tensor | None) -> list[tuple["Encoder", Any]]:
+        """Each network's last features."""
+        return [(part, part._features(view, *given)) for part, view in self._shown(x)]
+
+    def _features(
+        self,
+        x: Tensor,
+        keep: Tensor | None = None,
+        hidden: Tensor | None = None,
+        hole: Tensor | None = None,
+        beside: Tensor | None = None,
+    ) -> Tensor:
+        """A model's last features: of the whole picture, of the patches kept, or with a hole for those hidden."""
+        if keep is None and hidden is None and beside is None and not self.causal:
+            self._check(x)
             return self.net.forward_features(x)
-        if (keep is not None and not self.maskable) or self.entry is None:
+        entered = self._entered(x, keep, hidden, hole, beside)
+        if not self.maskable:
+            return self.net.norm(self.net.layers(entered))
+        return self.net.norm(through(self.net.blocks, entered, self.causal))
+
+    def _entered(
+        self,
+        x: Tensor,
+        keep: Tensor | None = None,
+        hidden: Tensor | None = None,
+        hole: Tensor | None = None,
+        beside: Tensor | None = None,
+    ) -> Tensor:
+        """What enters the first block of a Vision Transformer, or the first stage of a Swin."""
+        self._check(x)
+        if ((keep is not None or beside is not None) and not self.maskable) or self.entry is None:
             what, others = (
                 ("encode some patches alone", "") if hidden is None else ("hide patches", " or a Swin (swin_)")
             )
@@ -289,16 +440,20 @@ class Encoder(nn.Module):
         if hidden is not None:
             embedded = _timm.filled(embedded, hidden, hole)
         if not self.maskable:
-            return self.net.norm(self.net.layers(embedded))
+            return embedded
 
         everything = self.net._pos_embed(embedded)  # positions are added before any patch is left out
+        if beside is not None:
+            everything = torch.cat([everything, beside.to(everything.dtype)], 1)
         if keep is not None:
             first, rest = everything[:, : self.prefix], everything[:, self.prefix :]
             everything = torch.cat([first, rest.gather(1, keep[..., None].expand(-1, -1, rest.shape[-1]))], 1)
-        return self.net.norm(self.net.blocks(self.net.norm_pre(everything)))
+        return self.net.norm_pre(everything)
 
-    def _pooled(self, features: Any) -> Tensor:
-        pooled = self.net.forward_head(features, pre_logits=True)
+    def _pooled(self, features: list[tuple["Encoder", Any]]) -> Tensor:
+        return self._finished(_joined([part.net.forward_head(of, pre_logits=True) for part, of in features]))
+
+    def _finished(self, pooled: Tensor) -> Tensor:
         return pooled if self.neck is None else self.neck(pooled)
 
     def _flat(self, features: Tensor) -> Tensor:
@@ -341,6 +496,11 @@ class Encoder(nn.Module):
         """Each parameter's layer, and the last layer's number."""
         layers, last = _timm.layers(self.net, self.model)
         return {f"net.{name}": layer for name, layer in layers.items()}, last
+
+
+def _joined(parts: list[Tensor], dim: int = -1) -> Tensor:
+    """What the networks give, side by side."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
 def load_weights(encoder: Encoder, path: str | Path) -> list[str]:

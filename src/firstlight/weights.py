@@ -29,8 +29,11 @@ from torch import Tensor, nn
 from .errors import CorruptError, InputError
 from .runs import read_json, write_whole
 
-FORMAT = 2
-"""1 has no neck; a reader that does not know of necks must not load the network alone without a word"""
+FORMAT = 3
+"""1 has no neck, and 2 neither a block inside the network to read at nor a second network; a reader that does not know
+of what a folder has must not load the network alone without a word"""
+AFTER = {"colour": "second network", "neck": "neck"}
+"""what may follow the timm model in a file of its own, by its place in ``config.json``, and its name for people"""
 PICKLED = (".pth", ".pt", ".tar", ".bin")
 HEADER_LIMIT = 4 << 20
 """bytes; a header has about 100 per tensor, and the largest vision models have a few thousand tensors"""
@@ -90,7 +93,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_encoder(
-    folder: Path, weights: dict[str, Tensor], about: dict[str, Any], after: dict[str, Tensor] | None = None
+    folder: Path, weights: dict[str, Tensor], about: dict[str, Any], after: dict[str, dict[str, Tensor]]
 ) -> Path:
     """Writes ``model.safetensors`` and ``config.json``, each in one piece, and returns the folder.
 
@@ -100,9 +103,9 @@ def write_encoder(
         folder: where; other files in it are left alone.
         weights: timm's names and tensors.
         about: what ``Encoder`` says of itself, with timm's ``architecture``, ``model_args`` and ``num_classes``,
-            and ``neck`` where there is one.
-        after: what follows the timm model (``neck.`` and ``head.``) and has no place in its checkpoint; it goes to
-            ``neck.safetensors``.
+            and ``colour`` and ``neck`` where there are such.
+        after: what follows the timm model and has no place in its checkpoint, by the name of its place in ``about`` and
+            of its file: ``colour`` with tensors ``net.``, ``neck`` with ``neck.``, and ``head.`` in the last of them.
 
     Raises:
         DiskError: if the disk refuses.
@@ -114,17 +117,17 @@ def write_encoder(
         for key in ("mean", "std")
     }
     config = {
-        "format": FORMAT if after else 1,
+        "format": 3 if "reading" in about or "colour" in about else 2 if after else 1,
         "firstlight": importlib.metadata.version("firstlight"),
         "timm": timm.__version__,
         **about,
         "sha256": hashlib.sha256(content).hexdigest(),
         "pretrained_cfg": {"input_size": [channels, size, size], "num_classes": about["num_classes"], **shown},
     }
-    if after:
-        beside = _serialised(after)
-        config["neck"] = {**about["neck"], "sha256": hashlib.sha256(beside).hexdigest()}
-        write_whole(folder / "neck.safetensors", beside)
+    for name, tensors in after.items():
+        beside = _serialised(tensors)
+        config[name] = {**about[name], "sha256": hashlib.sha256(beside).hexdigest()}
+        write_whole(folder / f"{name}.safetensors", beside)
     write_whole(folder / "model.safetensors", content)
     write_whole(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
     return folder
@@ -202,22 +205,63 @@ def read_verified(path: Path, sha256: str) -> dict[str, Tensor]:
     return read_safetensors(path)
 
 
-def read_neck(folder: Path, config: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
-    """What ``write_encoder`` wrote to ``neck.safetensors``, under ``"neck"`` and, of a classifier, ``"head"``.
+def read_after(folder: Path, config: dict[str, Any], which: str) -> dict[str, dict[str, Tensor]]:
+    """What ``write_encoder`` wrote beside the timm model: ``"neck"`` or ``"net"``, and of a classifier ``"head"``.
+
+    Args:
+        folder: of the encoder.
+        config: what stands in its ``config.json``.
+        which: "neck" or "colour".
 
     Raises:
         CorruptError: if the file is missing or not the one that was written.
     """
-    path = folder / "neck.safetensors"
-    if not isinstance(config["neck"], dict) or not isinstance(config["neck"].get("sha256"), str):
-        raise CorruptError(f"{str(folder / 'config.json')!r} does not say what the neck is")
+    path = folder / f"{which}.safetensors"
+    if not isinstance(config[which], dict) or not isinstance(config[which].get("sha256"), str):
+        raise CorruptError(f"{str(folder / 'config.json')!r} does not say what the {AFTER[which]} is")
     if not path.is_file():
-        raise CorruptError(f"{str(path)!r} is missing; the network alone loads with neck=False")
-    parts: dict[str, dict[str, Tensor]] = {"neck": {}, "head": {}}
-    for name, value in read_verified(path, config["neck"]["sha256"]).items():
+        raise CorruptError(f"{str(path)!r} is missing; the network alone loads with {which}=False")
+    parts: dict[str, dict[str, Tensor]] = {"neck": {}, "net": {}, "head": {}}
+    for name, value in read_verified(path, config[which]["sha256"]).items():
         part, _, rest = name.partition(".")
         parts.setdefault(part, {})[rest] = value
     return parts
+
+
+def write_beside(folder: Path, name: str, weights: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Adds ``NAME.safetensors`` to an encoder's folder, and to its ``config.json`` what that is and its checksum.
+
+    For what a method leaves behind besides the encoder. A reader that does not know of it has the encoder.
+
+    Args:
+        folder: which ``write_encoder`` has just written.
+        name: of the file, and of its entry in ``config.json``.
+        weights: tensors by name.
+        about: plain values.
+    """
+    content = _serialised(weights)
+    write_whole(folder / f"{name}.safetensors", content)
+    config = read_config(folder) | {name: {**about, "sha256": hashlib.sha256(content).hexdigest()}}
+    write_whole(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+
+
+def read_beside(folder: Path, name: str, about: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors that ``write_beside`` wrote.
+
+    Args:
+        folder: of the encoder.
+        name: as above.
+        about: the entry of that name in ``config.json``.
+
+    Raises:
+        CorruptError: if the file is missing or not the one that was written.
+    """
+    path = folder / f"{name}.safetensors"
+    if not isinstance(about, dict) or not isinstance(about.get("sha256"), str):
+        raise CorruptError(f"{str(folder / 'config.json')!r} does not say what {name!r} is")
+    if not path.is_file():
+        raise CorruptError(f"{str(path)!r} is missing")
+    return read_verified(path, about["sha256"])
 
 
 def read_head(folder: Path, config: dict[str, Any], own: Container[str]) -> dict[str, Tensor]:
@@ -232,8 +276,9 @@ def read_head(folder: Path, config: dict[str, Any], own: Container[str]) -> dict
         InputError: if there is none.
         CorruptError: if the weights are not those that were written.
     """
-    if "neck" in config:
-        head = read_neck(folder, config)["head"]
+    beside = [which for which in ("neck", "colour") if which in config]
+    if beside:
+        head = read_after(folder, config, beside[0])["head"]
     else:
         found = read_verified(folder / "model.safetensors", config["sha256"])
         # Of a distilled model's two, which are the same, either will do; some are 1x1 convolutions.

@@ -19,11 +19,15 @@ class Pictures:
     Attributes:
         classes: the names of the classes; empty when nothing is labelled.
         labels: int64 ``[N]``, a position in ``classes``, or -1 where a picture has no label.
+        maps: the kinds of maps that there are beside the pictures: "depth", "classes".
+        map_classes: how many classes the maps of classes tell apart.
     """
 
     classes: tuple[str, ...]
     labels: np.ndarray
     kind: ClassVar[str] = "pictures"
+    maps: tuple[str, ...] = ()
+    map_classes: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -35,6 +39,15 @@ class Pictures:
             InputError: naming the file, if a picture cannot be read.
         """
         raise NotImplementedError
+
+    def read_maps(self, kind: str, numbers: np.ndarray) -> list[np.ndarray | None]:
+        """The pictures' maps of one kind, as high and wide as what ``read`` gives; None where a picture has none.
+
+        Args:
+            kind: "depth" (0 where it was not measured, in any unit) or "classes" (uint8, 255 where unknown).
+            numbers: the pictures'.
+        """
+        return [None] * len(numbers)
 
     def name(self, number: int) -> str:
         """What to call a picture in a message or a caption: its path, or the formula's coordinates."""
@@ -53,9 +66,13 @@ class Subset(Pictures):
         self.numbers = np.asarray(numbers, dtype=np.int64)
         self.classes = pictures.classes
         self.labels = pictures.labels[self.numbers]
+        self.maps, self.map_classes = pictures.maps, pictures.map_classes
 
     def read(self, numbers: np.ndarray) -> list[np.ndarray]:
         return self.pictures.read(self.numbers[np.asarray(numbers)])
+
+    def read_maps(self, kind: str, numbers: np.ndarray) -> list[np.ndarray | None]:
+        return self.pictures.read_maps(kind, self.numbers[np.asarray(numbers)])
 
     def name(self, number: int) -> str:
         return self.pictures.name(int(self.numbers[number]))

@@ -24,6 +24,7 @@ import os
 import stat
 import unicodedata
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from PIL import Image
 
 from ..errors import InputError
 
-__all__ = ["decode", "decode_bytes", "picture_bytes", "short_side", "shown"]
+__all__ = ["decode", "decode_bytes", "decode_values", "picture_bytes", "short_side", "shown"]
 
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 LARGEST_PICTURE = 89_478_485
@@ -92,11 +93,24 @@ def picture_bytes(path: str | Path, name: str) -> bytes:
 
 def decode_bytes(data: bytes, name: str, *, short: int | None = None, background: int = 255) -> np.ndarray:
     """Like :func:`decode`, for a picture file's contents; ``name`` is what messages call it."""
+    return _opened(data, name, lambda picture: _pixels(picture, short, background))
+
+
+def decode_values(data: bytes, name: str) -> np.ndarray:
+    """The numbers ``[H, W]`` in a file of one channel as they are stored: 8 or 16 bits, floats, places in a palette.
+
+    Raises:
+        InputError: naming the file and what is wrong with it.
+    """
+    return _opened(data, name, _values)
+
+
+def _opened(data: bytes, name: str, read: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     _hush()
     try:
         with Image.open(io.BytesIO(data), formats=_formats()) as picture:
             _refuse_bombs(picture.width, picture.height, name)
-            return _pixels(picture, short, background)
+            return read(picture)
     except InputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -128,6 +142,12 @@ def shown(path: str | Path) -> str:
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     text = "".join(c if unicodedata.category(c) != "Cc" else c.encode("unicode_escape").decode() for c in text)
     return unicodedata.normalize("NFC", text)
+
+
+def _values(picture: Image.Image) -> np.ndarray:
+    if picture.mode not in ("1", "L", "P") and not picture.mode.startswith(("I", "F")):
+        raise ValueError(f"has the channels {picture.mode}; expected one channel of numbers")
+    return np.array(picture)
 
 
 def _pixels(picture: Image.Image, short: int | None, background: int) -> np.ndarray:

@@ -65,11 +65,13 @@ class Evaluation:
     """Base of all protocols. Fields are settings; nothing is ever chosen by looking at the test pictures.
 
     Attributes:
-        predicts: whether it guesses the class of each test picture; otherwise its result has no predictions, and it
-            takes unlabelled pictures and a split without test pictures.
+        predicts: whether it guesses the class of each test picture; otherwise its result has no predictions.
+        describes: whether it says what training pictures are like: it takes unlabelled ones, looks at no test picture
+            and needs no encoder.
     """
 
     predicts: ClassVar[bool] = True
+    describes: ClassVar[bool] = False
 
     def run(self, encoder: Encoder | None, split: Split, *, size: int, device: str, seed: int) -> Events[Result]:
         """Measures ``encoder`` (None: raw pixels, where the protocol allows it) on ``split``.

@@ -59,6 +59,7 @@ class Statistics(Evaluation):
     """
 
     predicts: ClassVar[bool] = False
+    describes: ClassVar[bool] = True
 
     pictures: int = 2000
     """measure at most so many, spread evenly over the classes"""

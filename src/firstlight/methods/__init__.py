@@ -1,6 +1,7 @@
 """A method says which views it wants and what the loss is. Nothing else."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -60,15 +61,18 @@ class Method(nn.Module):
     ``requires_grad`` must receive a gradient in every step.
 
     A subclass whose constructor has a setting ``categories`` learns from labels; it is given the number of classes.
-    One with a setting ``pictures`` remembers something of every picture; it is given their number.
+    One with a setting ``pictures`` remembers something of every picture; it is given their number. One with ``maps``
+    is told which there are by its settings ``has_depth`` and ``classes`` (their number, 0 without such maps).
 
     Attributes:
         views: what the method wants to see of each picture; a setting may change an instance's.
+        maps: the kinds of maps of the first view that it learns from beside pictures, where there are any.
         synchronised: whether batch norm spans all ranks. MoCo divides the batch into groups of its own instead.
     """
 
     views: tuple[View, ...] = PLAIN
     """what is shown of each picture; a subclass whose settings change it sets its own in the constructor"""
+    maps: ClassVar[tuple[str, ...]] = ()
     optimisation: ClassVar[Optimisation] = Optimisation()
     synchronised: ClassVar[bool] = True
     least: ClassVar[int] = 1
@@ -111,6 +115,22 @@ class Method(nn.Module):
         What it finds belongs into buffers, which checkpoints keep. Every rank sees all pictures.
         """
         yield from ()
+
+    def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
+        """Pictures for people of what the method makes of a batch: what was there, what it saw, what it says was there.
+
+        Called in evaluation mode without gradients.
+
+        Returns:
+            Float tensors ``[B, channels, S, S]`` in the normalisation of the views, named by what they show, such as
+            "picture", "masked" and "predicted", in the order in which they stand side by side; nothing for methods
+            that predict no pictures.
+        """
+        return {}
+
+    def keep(self, folder: Path) -> Path:
+        """Writes what is left when a pre-training ends: the encoder's folder, and what other methods need of it."""
+        return self.encoder.save(folder)
 
     def before_step(self, t: float) -> None:
         """Called once per optimiser step, after the gradients are complete: to freeze a layer, for instance."""

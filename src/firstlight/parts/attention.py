@@ -32,7 +32,7 @@ def with_attention(encoder: Encoder, pictures: Tensor, block: int = -1) -> tuple
     """
     features, layer, tokens = _caught(encoder, pictures, block)
     query, key, _ = _projected(layer, tokens)
-    return features, _attention(layer, query, key)
+    return features, _attention(encoder, layer, query, key)
 
 
 @torch.no_grad()
@@ -46,7 +46,7 @@ def importance(encoder: Encoder, pictures: Tensor, block: int = -1) -> Tensor:
     """
     _, layer, tokens = _caught(encoder, pictures, block)
     query, key, value = _projected(layer, tokens)
-    mixed = _attention(layer, query, key).exp() @ full(value)
+    mixed = _attention(encoder, layer, query, key).exp() @ full(value)
     out = full(layer.proj.weight).unflatten(1, (layer.num_heads, -1))
     return torch.einsum("bhnd,whd->bhnw", mixed, out).norm(dim=-1).mean((0, 2))
 
@@ -55,9 +55,12 @@ def heads_of(encoder: Encoder, block: int = -1) -> int:
     """The number of heads of a block.
 
     Raises:
-        InputError: if the encoder is not a Vision Transformer with plain attention.
+        InputError: if the encoder is not a Vision Transformer with plain attention, or does not use the block.
     """
     layer: Any = getattr(encoder.net.blocks[block], "attn", None) if encoder.maskable else None
+    if encoder.reading is not None and range(len(encoder.net.blocks))[block] >= encoder.reading.block:
+        read = f"{encoder.model!r} is read at block {encoder.reading.block}, and block {block} is not used"
+        raise InputError(f"{read}; name one before it, or load the encoder with neck=False")
     if not all(hasattr(layer, part) for part in ("qkv", "q_norm", "k_norm", "scale", "proj")):
         raise InputError(f"{encoder.model!r} gives no attention; choose a Vision Transformer, such as vit_ or deit_")
     return layer.num_heads
@@ -131,6 +134,9 @@ def _projected(layer: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return layer.q_norm(query), layer.k_norm(key), value
 
 
-def _attention(layer: Any, query: Tensor, key: Tensor) -> Tensor:
+def _attention(encoder: Encoder, layer: Any, query: Tensor, key: Tensor) -> Tensor:
     with torch.autocast(query.device.type, enabled=False):
-        return (full(query) @ full(key).mT * layer.scale).log_softmax(-1)
+        scores = full(query) @ full(key).mT * layer.scale
+        if encoder.causal:
+            scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -torch.inf)
+        return scores.log_softmax(-1)

@@ -94,6 +94,28 @@ class PrototypeHead(nn.Module):
         return F.linear(F.normalize(self.layers(features), dim=-1), F.normalize(self.last.weight, dim=-1))
 
 
+class Repair(nn.Module):
+    """Paints a picture from its tokens: three layers for each, then a transposed convolution of its patch.
+
+    Atito et al., "SiT", 2021. https://arxiv.org/abs/2104.03602
+
+    Args:
+        width: of a token.
+        channels: of the picture.
+        patch: the side of what a token stands for, in pixels.
+    """
+
+    def __init__(self, width: int, channels: int, patch: int):
+        super().__init__()
+        self.layers = nn.Sequential(*(step for _ in range(3) for step in (nn.Linear(width, width), nn.GELU())))
+        self.paint = nn.ConvTranspose2d(width, channels, patch, stride=patch)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Pictures ``[B, channels, S, S]`` of tokens ``[B, N, width]``, N a square number."""
+        grid = round(tokens.shape[1] ** 0.5)
+        return self.paint(self.layers(tokens).mT.unflatten(2, (grid, grid)))
+
+
 class WithTokens(nn.Module):
     """An encoder with one head for the picture as a whole and one for its tokens: what a momentum copy is made of.
 
@@ -118,6 +140,23 @@ class WithTokens(nn.Module):
         tokens = tokens[:, self.encoder.prefix :]
         tokens = tokens if chosen is None else tokens[chosen]
         return self.head(pooled), (self.token_head or self.head)(tokens), tokens
+
+
+class OverPatches(nn.Module):
+    """An encoder with a head on the mean of its patches before the final norm: CMAE's target is a copy of one.
+
+    Args:
+        encoder: a ViT.
+        head: from tokens' width.
+    """
+
+    def __init__(self, encoder: Encoder, head: nn.Module):
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """What the head makes of pictures ``[B, C, S, S]``."""
+        return self.head(self.encoder.maps(pictures, last=1)[0].mean((2, 3)))
 
 
 def check_widths(whose: str, **given: int) -> None:

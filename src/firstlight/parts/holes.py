@@ -39,19 +39,12 @@ class Holes(nn.Module):
         smallest: int = 1024,
     ):
         super().__init__()
-        if encoder.entry is None:
-            raise InputError(f"{method} hides patches, and {encoder.model!r} has none; choose a vit_ or swin_")
+        self.grid = token_grid(encoder, method)
         if not 0 <= chance <= 1 or not 0 <= share[0] <= share[1] <= 1:
             raise InputError(f"{method}: holes in {chance} of the crops, share={share}: allowed is 0 to 1, ascending")
-        self.grid, patches = math.isqrt(encoder.regions), encoder.size // encoder.multiple
-        if self.grid < 2 or patches % self.grid:
-            raise InputError(
-                f"{method}: {encoder.model!r} makes {self.grid}x{self.grid} tokens of {patches}x{patches} patches; it "
-                "needs 2x2 or more, by which the patches divide: take a smaller patch_size, another size or a vit_"
-            )
         self.chance, self.share, self.blocks = chance, share, blocks
         self.smallest = min(smallest, (self.grid // 3) ** 2)
-        self.vector = nn.Parameter(torch.zeros(1, encoder.entry))  # two dimensions: it decays, as published
+        self.vector = nn.Parameter(torch.zeros(1, encoder.entry or 0))  # two dimensions: it decays, as published
 
     def forward(self, encoder: Encoder, crops: list[Tensor], key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encodes crops with holes.
@@ -68,3 +61,20 @@ class Holes(nn.Module):
         hidden = crop_masks(key, len(crops), self.grid, self.chance, self.share, self.smallest, self.blocks)
         pooled, tokens = encoder.pooled_and_tokens(torch.cat(crops), hidden, self.vector[0])
         return pooled, tokens[:, encoder.prefix :][hidden], hidden
+
+
+def token_grid(encoder: Encoder, method: str) -> int:
+    """How many tokens an encoder has along a side of a picture, each of which stands for a whole number of patches.
+
+    Raises:
+        InputError: if patches cannot be hidden from it, or it makes a single token of them all.
+    """
+    if encoder.entry is None:
+        raise InputError(f"{method} hides patches, and {encoder.model!r} has none; choose a vit_ or swin_")
+    grid, patches = math.isqrt(encoder.regions), encoder.size // encoder.multiple
+    if grid < 2 or patches % grid:
+        raise InputError(
+            f"{method}: {encoder.model!r} makes {grid}x{grid} tokens of {patches}x{patches} patches; it "
+            "needs 2x2 or more, by which the patches divide: take a smaller patch_size, another size or a vit_"
+        )
+    return grid

@@ -53,3 +53,42 @@ def spherical_kmeans(
 
 def _nearest(rows: Tensor, centroids: Tensor) -> Tensor:
     return torch.cat([(part @ centroids.T).argmax(1) for part in rows.split(CHUNK)])
+
+
+@torch.no_grad()
+def kmeans(rows: Tensor, counts: Tensor, clusters: int, *, salt: tuple[int, ...] = (), iterations: int = 20) -> Tensor:
+    """Divides points among clusters by their Euclidean distance from the centroids (Lloyd's algorithm).
+
+    It begins with random points as centroids. A cluster that loses all its points keeps its centroid.
+
+    Args:
+        rows: different points ``[N, D]``, the same on every rank.
+        counts: how often each of them is there, ``[N]``.
+        clusters: how many, at most ``N``.
+        salt: which random points to begin with: the same numbers give the same clusters.
+        iterations: how often the centroids move to the mean of their points.
+
+    Returns:
+        The centroids ``[clusters, D]``.
+
+    Raises:
+        InputError: for more clusters than points.
+    """
+    if not 1 <= clusters <= len(rows):
+        raise InputError(f"{clusters} clusters of {len(rows)} points: allowed are 1 to {len(rows)}")
+    # A point that is there often is as likely as that to be drawn: the largest of so many uniforms is u^(1 / count).
+    draw = uniform(torch.arange(len(rows), device=rows.device), Salt.CLUSTER, *salt).double() + 2.0**-25
+    centroids = rows[(draw.log() / counts).argsort(descending=True, stable=True)[:clusters]].clone()
+    for _ in range(iterations):
+        near = nearest(rows, centroids)
+        sums = torch.zeros_like(centroids).index_add_(0, near, rows * counts[:, None])
+        held = torch.zeros_like(centroids[:, 0]).index_add_(0, near, counts.to(rows.dtype))[:, None]
+        centroids = torch.where(held > 0, sums / held.clamp(min=1), centroids)
+    ranks.spread([centroids])
+    return centroids
+
+
+def nearest(rows: Tensor, centroids: Tensor) -> Tensor:
+    """The number of the centroid that each row is nearest to by Euclidean distance, int64 ``[N]``."""
+    half = centroids.square().sum(1) / 2
+    return torch.cat([(part @ centroids.T - half).argmax(1) for part in rows.split(CHUNK)])

@@ -132,6 +132,20 @@ def patch_distillation(students: Tensor, targets: Tensor, hidden: Tensor) -> Ten
     return -((targets * full(students).log_softmax(-1)).sum(-1) / count).sum() / len(hidden)
 
 
+def hidden_distance(painted: Tensor, pictures: Tensor, hidden: Tensor) -> Tensor:
+    """The mean absolute error of the hidden pixels of all ranks: their sum / (their number + 1e-5) / channels.
+
+    Xie et al., "SimMIM", CVPR 2022. https://arxiv.org/abs/2111.09886
+
+    Args:
+        painted: ``[B, C, S, S]``.
+        pictures: what was there, likewise.
+        hidden: bool ``[B, 1, S, S]``.
+    """
+    count = ranks.mean(hidden.sum().to(pictures.dtype)) + 1e-5 / ranks.world()
+    return ((full(painted) - pictures).abs() * hidden).sum() / count / pictures.shape[1]
+
+
 def koleo(rows: Tensor) -> Tensor:
     """Spreads rows over the sphere: minus the mean logarithm of the distance to the nearest other row, of all ranks.
 

@@ -1,6 +1,7 @@
 """Which patches of a picture are hidden, drawn from each sample's key.
 
 Rectangles: Bao et al., "BEiT", ICLR 2022. https://arxiv.org/abs/2106.08254
+Corrupted patches: Dosovitskiy et al., ICLR 2021. https://arxiv.org/abs/2010.11929
 """
 
 import math
@@ -8,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..encoder import Encoder
+from ..errors import InputError
 from ..views.random import Salt, branch, uniforms
 
 ASPECT = math.log(1 / 0.3)
@@ -32,6 +35,89 @@ def random_mask(key: Tensor, length: int, ratio: float) -> tuple[Tensor, Tensor]
     return keep, torch.ones_like(noise, dtype=torch.bool).scatter(1, keep, False)
 
 
+def leaving_out(encoder: Encoder, mask: float, method: str) -> tuple[int, int]:
+    """The side of an encoder's patches and their number ``L``, where `random_mask` hides a share ``mask`` of them.
+
+    Raises:
+        InputError: if the encoder cannot leave patches out, or that hides none or all.
+    """
+    if not encoder.maskable or encoder.patch is None or encoder.patches is None:
+        raise InputError(
+            f"{method} needs a ViT, such as 'vit_tiny_patch16_224'; {encoder.model!r} cannot leave out patches"
+        )
+    if not 0 < int(encoder.patches * (1 - mask)) < encoder.patches:
+        raise InputError(
+            f"{method}(mask={mask}) must hide some of the {encoder.patches} patches and leave some; try 0.65"
+        )
+    return encoder.patch, encoder.patches
+
+
+def exact_mask(key: Tensor, length: int, count: int | Tensor) -> Tensor:
+    """Hides exactly ``count`` patches of every picture, each picture's at its own random places.
+
+    Args:
+        key: int64 ``[B]``, the samples' keys.
+        length: the number of patches ``L``.
+        count: how many, for all pictures or for each, int64 ``[B, 1]``.
+
+    Returns:
+        bool ``[B, L]``, True where hidden.
+    """
+    order = uniforms(key, length, Salt.HIDE).argsort(dim=1, stable=True).argsort(dim=1)
+    return order < count
+
+
+def corruption(key: Tensor, length: int, count: int, blank: float, swapped: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Corrupts exactly ``count`` patches of every picture, each of them in one of three ways, drawn by itself.
+
+    Args:
+        key: int64 ``[B]``, the samples' keys.
+        length: the number of patches ``L``, 2 or more.
+        count: how many are corrupted.
+        blank: the probability that a corrupted patch is not seen at all,
+        swapped: and that another patch of the picture, any with the same probability, is seen in its place; it is
+            left as it is otherwise.
+
+    Returns:
+        bool ``[B, L]``, which are corrupted; bool ``[B, L]``, which of them are not seen; int64 ``[B, L]``, the number
+        of the patch that is seen at each place.
+    """
+    corrupted = exact_mask(key, length, count)
+    kind, place = uniforms(key, length, Salt.CORRUPTION), torch.arange(length, device=key.device)
+    # In double precision: a single one could round 1 - 2^-24 times length - 1 up, and a patch would be its own other.
+    other = (place + 1 + (uniforms(key, length, Salt.OTHER).double() * (length - 1)).long()) % length
+    swap = corrupted & (kind >= blank) & (kind < blank + swapped)
+    return corrupted, corrupted & (kind < blank), torch.where(swap, other, place)
+
+
+def shared_mask(key: Tensor, there: Tensor, length: int, count: int) -> tuple[Tensor, Tensor]:
+    """Leaves ``count`` tokens of several modalities visible, at random places, shared out at random.
+
+    The modalities' shares follow a symmetric Dirichlet distribution of concentration 1: exponential draws over their
+    sum. Shares are rounded where they end on the line from 0 to ``count``, so that they always add up.
+
+    Bachmann et al., "MultiMAE", ECCV 2022. https://arxiv.org/abs/2204.01678
+
+    Args:
+        key: int64 ``[B]``, the samples' keys.
+        there: bool ``[B, M]``, which modalities a sample has, one at least; the others get no share.
+        length: the number of tokens of each, ``L``.
+        count: no more than ``L``.
+
+    Returns:
+        ``keep``, int64 ``[B, count]``, the numbers of the visible tokens, modality after modality, ascending;
+        ``hidden``, bool ``[B, M, L]``.
+    """
+    modalities = there.shape[1]
+    draws = torch.where(there, -(uniforms(key, modalities, Salt.BUDGET).double() + 2.0**-25).log(), 0.0)
+    ends = (count * draws.cumsum(1) / draws.sum(1, keepdim=True)).round()
+    counts = ends.diff(dim=1, prepend=torch.zeros_like(ends[:, :1]))
+
+    noise = uniforms(key, modalities * length, Salt.HIDE).unflatten(1, (modalities, length))
+    hidden = noise.argsort(dim=-1, stable=True).argsort(dim=-1) >= counts[..., None]
+    return hidden.flatten(1).byte().argsort(dim=1, stable=True)[:, :count], hidden
+
+
 def crop_masks(
     key: Tensor, crops: int, grid: int, holes: float, share: tuple[float, float], smallest: int, blocks: bool = True
 ) -> Tensor:
@@ -51,8 +137,7 @@ def crop_masks(
     count = grid**2 * torch.where(draw[:, 0] < holes, share[0] + (share[1] - share[0]) * draw[:, 1], 0.0)
     if blocks:
         return block_mask(keys, grid, count, smallest)
-    order = uniforms(keys, grid**2, Salt.HIDE).argsort(dim=1, stable=True).argsort(dim=1)
-    return order < count.long()[:, None]
+    return exact_mask(keys, grid**2, count.long()[:, None])
 
 
 def block_mask(key: Tensor, grid: int, count: Tensor, smallest: int) -> Tensor:

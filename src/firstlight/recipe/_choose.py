@@ -140,11 +140,20 @@ def side(data: str, device: str) -> Events[int]:
 
 
 def encoder(
-    path: Path | None, model: str, *, size: int, channels: int, drop_path: float, seed: int, neck: bool = True
+    path: Path | None,
+    model: str,
+    *,
+    size: int,
+    channels: int,
+    drop_path: float,
+    seed: int,
+    neck: bool = True,
+    colour: bool = True,
 ) -> "Encoder":
     """A fresh encoder whose weights depend on ``seed`` alone, or the one kept at ``path``.
 
-    ``model`` says what a checkpoint file of others is for, ``neck`` whether a kept one's neck comes along.
+    ``model`` says what a checkpoint file of others is for, ``neck`` and ``colour`` whether a kept one's neck and second
+    network come along.
     """
     import torch
 
@@ -155,22 +164,29 @@ def encoder(
         return Encoder(model, size=size, channels=channels, drop_path=drop_path)
     foreign = path.is_file() and not (path.parent / "config.json").exists()
     named = model if foreign else None
-    return Encoder.load(path, model=named, size=size, channels=channels, drop_path=drop_path, neck=neck)
+    given = {"model": named, "size": size, "channels": channels, "drop_path": drop_path}
+    return Encoder.load(path, **given, neck=neck, colour=colour)
 
 
-def on_neck(path: Path | None, neck: bool) -> Events[None]:
-    """Says where the features of a kept encoder come from, if it has a neck."""
+def on_neck(path: Path | None, neck: bool, colour: bool = True) -> Events[None]:
+    """Says where the features of a kept encoder come from, if not from the end of one network."""
     from ..weights import encoder_folder, read_config
 
     if path is None or (path.is_file() and not (path.parent / "config.json").exists()):
         return
-    if about := read_config(encoder_folder(path)).get("neck"):
-        widths = " to ".join(map(str, about["widths"]))
-        after = f"its neck, kept layers of the projection head ({widths} features)"
+    config = read_config(encoder_folder(path))
+    if config.get("colour"):
+        how = "" if colour else ": left out, so the first, which learned from grey pictures, is shown coloured ones"
+        yield Note(f"{str(path)!r} has one network for the lightness and a second one for the colours{how}")
+    if read := config.get("reading"):
+        where = f"at block {read['block']}, {'causally, ' if read['causal'] else ''}and uses nothing behind it"
+        yield Note(f"{str(path)!r} is read {where}{'' if neck else ': left out'}")
+    if widths := (config.get("neck") or {}).get("widths"):
+        after = f"its neck, kept layers of the projection head ({' to '.join(map(str, widths))} features)"
         yield Note(f"{str(path)!r} goes on after the network with {after}{'' if neck else ': left out'}")
 
 
-def method(text: str, given: "Encoder", categories: int, fresh: bool, pictures: int = 0) -> "Method":
+def method(text: str, given: "Encoder", categories: int, fresh: bool, pictures: "Pictures | int" = 0) -> "Method":
     """The method that ``text`` names, around an encoder.
 
     Args:
@@ -178,15 +194,35 @@ def method(text: str, given: "Encoder", categories: int, fresh: bool, pictures: 
         given: the encoder.
         categories: the number of classes, for methods that learn from labels; else 0.
         fresh: whether the encoder's weights are random, so that a method may start them in its own way.
-        pictures: how many there are to learn from, for methods that remember each.
+        pictures: what there is to learn from, or how many if nothing else is known of them.
     """
     from ..methods import Method
 
-    own = spec.Spec.parse(text).settings.get("pictures", pictures)
-    if own != pictures:
-        raise InputError(f"{text}: the training set has {pictures} pictures; leave the setting out, it is worked out")
-    derived = {"fresh": fresh, "pictures": pictures} | ({"categories": categories} if categories else {})
+    count = pictures if isinstance(pictures, int) else len(pictures)
+    own = spec.Spec.parse(text).settings.get("pictures", count)
+    if own != count:
+        raise InputError(f"{text}: the training set has {count} pictures; leave the setting out, it is worked out")
+    derived = {"fresh": fresh, "pictures": count} | ({"categories": categories} if categories else {})
+    if maps_of(text):
+        maps, classes = ((), 0) if isinstance(pictures, int) else (pictures.maps, pictures.map_classes)
+        derived |= {"has_depth": "depth" in maps, "classes": classes}
     return spec.build("methods", text, Method, given, **derived)
+
+
+def maps_of(text: str) -> tuple[str, ...]:
+    """The kinds of maps that a method learns from beside pictures."""
+    from ..methods import Method
+
+    return spec.find("methods", spec.Spec.parse(text).name, Method).maps
+
+
+def place_of_maps(data: str, method: str) -> Path | None:
+    """The folder with ``rgb`` and maps beside it, where a method learns from them and there are any."""
+    if not maps_of(method):
+        return None
+    from ..data.maps import place_of
+
+    return place_of(data)
 
 
 def needs_labels(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Measure an encoder on labelled pictures: k-NN, linear probe, kernel SVM, fine-tuning, picture statistics."""
+"""Measure an encoder on labelled pictures: k-NN, linear probe, kernel SVM, fine-tuning, anomalies, statistics."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Recipe):
-    """Measure an encoder on labelled pictures: k-NN, linear probe, kernel SVM, fine-tuning, picture statistics."""
+    """Measure an encoder on labelled pictures: k-NN, linear probe, kernel SVM, fine-tuning, anomalies, statistics."""
 
     data: tyro.conf.Positional[str]
     """a folder with train/CLASS and test/CLASS, or with one folder a class (split by content), a .csv list, 'digits',
@@ -29,11 +29,12 @@ class Evaluate(Recipe):
     encoder: Path | None = None
     """the pre-training run, an encoder folder, or a checkpoint file; unset: random weights, as a baseline"""
     neck: bool = True
-    """start from the middle of the projection head, where pre-training kept that: 'simclr(layers=3, keep=1)'"""
+    """start where pre-training says: in the middle of its head ('simclr(layers=3, keep=1)') or network ('igpt')"""
     model: str = "resnet18"
     """the timm model when there is no --encoder"""
     protocols: tuple[str, ...] = ("knn", "linear", "svm")
-    """what to measure, each with settings where wanted: 'knn(k=5)'; 'statistics' measures the pictures themselves"""
+    """what to measure, each with settings where wanted: 'knn(k=5)'; 'anomaly' tells one normal class from all others;
+    'statistics' measures the pictures themselves"""
     size: int | None = None
     """side of the pictures in pixels; unset: the encoder's"""
     channels: Literal[1, 3] = 3
@@ -113,7 +114,7 @@ class Evaluate(Recipe):
     ) -> Events[None]:
         for protocol in protocols:
             # What describes pictures needs no encoder; the features of random weights would tell nothing of them.
-            given = encoder if protocol.predicts or self.encoder else None
+            given = encoder if self.encoder or not protocol.describes else None
             result = yield from protocol.run(given, split, size=size, device=device, seed=self.seed)
             result.save(run.results)
             yield Measured(result.name, result.numbers)

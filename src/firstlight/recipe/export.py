@@ -53,10 +53,17 @@ def usage(folder: Path) -> str:
 
 def beside(folder: Path) -> Events[None]:
     """Says what of an encoder or a classifier timm does not load, and what does."""
-    about = read_json(folder / "config.json").get("neck")
-    if about and about["num_classes"]:
-        loads = f'firstlight.load_classifier("{folder}") loads all'
-        yield Note(f"timm loads the network alone: its neck and the classifier are in neck.safetensors; {loads}")
-    elif about:
-        loads = f'firstlight.load("{folder}") loads both'
-        yield Note(f"timm loads the network alone: its neck is in neck.safetensors; {loads}")
+    config = read_json(folder / "config.json")
+    about, read = config.get("neck"), config.get("reading")
+    parts = ["the block at which features are read is in config.json"] if read else []
+    if second := config.get("colour"):
+        also = " and the classifier" if second["num_classes"] else ""
+        parts.append(f"its second network, for colours,{also} {'are' if also else 'is'} in colour.safetensors")
+    if about:
+        neck = ["its neck"] if "widths" in about else []
+        held = " and ".join([*neck, *(["the classifier"] if about["num_classes"] else [])])
+        parts.append(f"{held} {'are' if ' and ' in held else 'is'} in neck.safetensors")
+    if parts:
+        classifies = any(part and part["num_classes"] for part in (about, second))
+        loads = f'firstlight.{"load_classifier" if classifies else "load"}("{folder}") loads all'
+        yield Note(f"timm loads the network alone: {', '.join(parts)}; {loads}")

@@ -114,16 +114,17 @@ class Pretrain(Recipe):
         encoder = _choose.encoder(
             self.init, self.model, size=self.size, channels=self.channels, drop_path=self.drop_path, seed=self.seed,
             neck=False,  # it is part of another method's head
+            colour=False,  # it belongs to the method that divided pictures
         )  # fmt: skip
-        yield from _choose.on_neck(self.init, neck=False)
+        yield from _choose.on_neck(self.init, neck=False, colour=False)
         labels = len(pictures.classes) if _choose.needs_labels(self.method) else 0
-        method = _choose.method(self.method, encoder, labels, fresh=self.init is None, pictures=len(pictures))
+        method = _choose.method(self.method, encoder, labels, fresh=self.init is None, pictures=pictures)
         method.check(self.batch, self.accumulate)  # before there is a run folder
         setup = self._setup(method.optimisation, device)
         batches = Batches(
             pictures, method.views, size=self.size, batch=self.batch, seed=self.seed, channels=self.channels,
             device=device, mean=encoder.mean, std=encoder.std, multiple=encoder.multiple, parts=self.accumulate,
-            draw=self.draw,
+            draw=self.draw, maps=method.maps,
         )  # fmt: skip
         if batches.drawn:
             yield Note(batches.drawn)
@@ -141,13 +142,23 @@ class Pretrain(Recipe):
             _keep_sheet(run, pictures)
             try:
                 yield from logged(run, training)
-                encoder.save(run.encoder)
+                method.keep(run.encoder)
                 yield Saved("encoder", str(run.encoder))
             finally:
                 write_report(run)
         return run.path
 
     def _pictures(self, data: str) -> Events["Pictures"]:
+        place = None if _choose.is_formula(data) else _choose.place_of_maps(data, self.method)
+        if place is None:
+            if kinds := _choose.maps_of(self.method):
+                yield Note(f"no maps of {' or '.join(kinds)} are beside the pictures: these alone are learned from")
+            return (yield from self._alone(data))
+        from ..data.maps import with_maps
+
+        return (yield from with_maps((yield from self._alone(str(place / "rgb"))), place))
+
+    def _alone(self, data: str) -> Events["Pictures"]:
         if self.hold_out and not _choose.is_formula(data):
             from ..data.source import open_split
 

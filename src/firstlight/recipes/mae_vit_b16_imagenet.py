@@ -13,5 +13,5 @@ from ..recipe.pretrain import Pretrain
 from ._training import imagenet
 
 recipe = Pretrain(**imagenet(
-    "mae", "vit_base_patch16_224", epochs=1600, batch=4096, warmup=40, lr=1.5e-4, weight_decay=0.05,
+    "mae(depth=8)", "vit_base_patch16_224", epochs=1600, batch=4096, warmup=40, lr=1.5e-4, weight_decay=0.05,
 ))  # fmt: skip

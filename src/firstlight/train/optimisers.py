@@ -68,7 +68,7 @@ def _rate(method: Method, name: str, optimisation: Optimisation) -> float:
     inside = name.removeprefix("encoder.")
     if inside == name:
         return 1.0
-    rate = optimisation.patch_rate if inside.startswith("net.patch_embed.") else 1.0
+    rate = optimisation.patch_rate if inside.removeprefix("colour.").startswith("net.patch_embed.") else 1.0
     if optimisation.layer_decay == 1.0:
         return rate
     return rate * optimisation.layer_decay ** (method.encoder.layers - method.encoder.layer_of(inside))

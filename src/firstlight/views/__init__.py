@@ -63,6 +63,9 @@ class View:
     """probability of inverting all values of 0.5 (128 of 255) and above"""
     erase: float = 0.0
     """probability of replacing a random rectangle (2 to 33 % of the area) by noise, after normalising"""
+    like: int | None = None
+    """the number of another view, by whose draws this one is cropped, flipped and rotated: to see the same part of the
+    picture, its ranges must be the same too"""
 
     def __post_init__(self):
         if not 0 <= self.randaugment <= 10:
@@ -125,6 +128,8 @@ class Batch:
             random draws (masks, mixing) come from here, so that they depend on neither workers nor ranks.
         index: int64 ``[B]``, the pictures' numbers in their set.
         geometry: one record for each view.
+        maps: what else is known of each pixel of view 0, ``[B, 1, S, S]``, for methods that ask for it: "depth",
+            float32, 0 where it was not measured, and "classes", int64, -1 where unknown.
     """
 
     views: list[Tensor]
@@ -132,6 +137,7 @@ class Batch:
     key: Tensor
     index: Tensor
     geometry: list[Geometry] = field(default_factory=list)
+    maps: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -140,4 +146,5 @@ class Batch:
         """The same batch on another device."""
         move = lambda x: x.to(device, non_blocking=True)  # noqa: E731
         geometry = [Geometry(*(move(x) for x in vars(g).values())) for g in self.geometry]
-        return Batch([move(v) for v in self.views], move(self.label), move(self.key), move(self.index), geometry)
+        maps = {kind: move(values) for kind, values in self.maps.items()}
+        return Batch([move(v) for v in self.views], move(self.label), move(self.key), move(self.index), geometry, maps)

@@ -24,6 +24,7 @@ from ..data.order import keys, samples
 from ..errors import InputError
 from . import Batch, View
 from .make import make, pack
+from .maps import aligned
 
 __all__ = ["Batches", "side_of"]
 
@@ -50,6 +51,7 @@ class Batches:
         parts: micro-batches per optimiser step and rank (gradient accumulation).
         draw: where the pictures of a formula are drawn: by the ``cpu``, on the ``device``, or ``auto``, on the device
             if it is a CUDA one and the formula has a twin there.
+        maps: the kinds of maps that a method learns from; made of the first view, where the pictures have them.
 
     Attributes:
         drawn: where they are drawn and why, in words; empty where that goes without saying.
@@ -74,6 +76,7 @@ class Batches:
         multiple: int = 1,
         parts: int = 1,
         draw: Literal["auto", "cpu", "device"] = "auto",
+        maps: Sequence[str] = (),
     ):
         if not len(pictures):
             raise InputError("there are no pictures to learn from; expected at least one")
@@ -85,6 +88,7 @@ class Batches:
         self.pictures, self.views, self.size, self.batch, self.seed = pictures, views, size, batch, seed
         self.channels, self.device, self.mean, self.std = channels, _numbered(torch.device(device)), mean, std
         self.multiple, self.parts = multiple, parts
+        self.maps = [kind for kind in maps if kind in pictures.maps]
         self._on_device, self.drawn = _where_drawn(pictures, self.device, draw)
         _ = self.part_size
 
@@ -120,9 +124,10 @@ class Batches:
             for _ in range(view.count):
                 how = {"channels": self.channels, "mean": self.mean, "std": self.std}
                 made.append(make(pixels, key, view, side=side, number=len(made), **how))
+        maps = {kind: aligned(kind, self.pictures.read_maps(kind, index), *made[0]) for kind in self.maps}
         label = torch.from_numpy(np.asarray(self.pictures.labels[index], dtype=np.int64))
         label, key, index = (x.to(self.device) for x in (label, key, torch.from_numpy(index)))
-        return Batch([images for images, _ in made], label, key, index, [geometry for _, geometry in made])
+        return Batch([images for images, _ in made], label, key, index, [geometry for _, geometry in made], maps)
 
     def stream(self, start: int = 0) -> Generator[Batch, None, None]:
         """Micro-batches part by part from step ``start`` on, without end, prepared ahead in one thread.

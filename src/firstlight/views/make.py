@@ -79,7 +79,8 @@ def make(
     pixels = _with_channels(pixels)
     device = pixels[0].device
     height, width = (torch.tensor([picture.shape[axis] for picture in pixels]) for axis in (0, 1))
-    drawn = draw(branch(key.cpu(), number), view, height, width, side)
+    place = None if view.like is None else branch(key.cpu(), view.like)
+    drawn = draw(branch(key.cpu(), number), view, height, width, side, place)
     center, spread = (torch.tensor(x, device=device).float().reshape(1, -1, 1, 1) for x in (mean, std))
 
     out = torch.empty(len(pixels), channels, side, side, device=device)
@@ -140,7 +141,7 @@ def pack(pictures: Sequence[np.ndarray], device: str | torch.device = "cpu") -> 
     return [torch.from_numpy(np.require(p, requirements=["C", "W"])).to(device, non_blocking=True) for p in pictures]
 
 
-def draw(key: Tensor, view: View, height: Tensor, width: Tensor, side: int) -> Drawn:
+def draw(key: Tensor, view: View, height: Tensor, width: Tensor, side: int, place: Tensor | None = None) -> Drawn:
     """Decides everything about one view of each sample.
 
     Args:
@@ -149,18 +150,20 @@ def draw(key: Tensor, view: View, height: Tensor, width: Tensor, side: int) -> D
         height: int64 ``[B]``, the pictures'.
         width: int64 ``[B]``.
         side: the view's, in pixels.
+        place: int64 ``[B]``, the keys of the crop, the flips and the rotation, if those are another view's.
     """
-    chosen = lambda salt, chance: uniform(key, salt, 0) < chance  # noqa: E731
+    place = key if place is None else place
+    chosen = lambda salt, chance, key=key: uniform(key, salt, 0) < chance  # noqa: E731
     low, high = view.sigma
     sigma = (low + uniform(key, Salt.BLUR, 1) * (high - low)) * (side / 224)
-    turns = (uniform(key, Salt.TURN, 1) * 4).long()
+    turns = (uniform(place, Salt.TURN, 1) * 4).long()
     factors, order = colour.draw_jitter(key, view.jitter, view.jitter_p)
     operation, level, sign = randaugment.draw(key, view.randaugment)
     return Drawn(
-        box=crop.boxes(key, view, height, width),
-        flipped=chosen(Salt.FLIP, view.flip),
-        flipped_vertical=chosen(Salt.FLIP_VERTICAL, view.flip_vertical),
-        turns=torch.where(chosen(Salt.TURN, view.rotate), turns, 0),
+        box=crop.boxes(place, view, height, width),
+        flipped=chosen(Salt.FLIP, view.flip, place),
+        flipped_vertical=chosen(Salt.FLIP_VERTICAL, view.flip_vertical, place),
+        turns=torch.where(chosen(Salt.TURN, view.rotate, place), turns, 0),
         operation=operation,
         level=level,
         sign=sign,

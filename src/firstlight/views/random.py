@@ -10,7 +10,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-__all__ = ["Salt", "beta", "branch", "normal", "uniform", "uniforms"]
+__all__ = ["Salt", "beta", "branch", "gumbel", "normal", "uniform", "uniforms"]
 
 _GOLDEN = 0x9E3779B97F4A7C15
 
@@ -37,6 +37,28 @@ class Salt(IntEnum):
     TILE = 17
     ORDER = 18
     CLUSTER = 19
+    QUARTER = 30
+    NEIGHBOUR = 31
+    DROP = 32
+    DROPPED = 33
+    PERMUTATION = 34
+    HOLE = 40
+    CORRUPT = 41
+    CUT = 42
+    SCAR = 43
+    CORRUPTION = 50
+    OTHER = 51
+    PALETTE = 70
+    TOKEN = 71
+    PAINT = 72
+    SUBCROP = 73
+    CHANNEL = 74
+    BUDGET = 80
+    GUMBEL = 60
+    GROUP = 90
+    FILLING = 91
+    PARTNER = 92
+    WINDOW = 93
 
 
 def branch(key: Tensor, *salt: int) -> Tensor:
@@ -81,6 +103,18 @@ def normal(key: Tensor, count: int, *salt: int) -> Tensor:
     radius = (1 - first).log_().mul_(-2).sqrt_()
     angle = second.mul_(2 * math.pi)
     return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
+
+
+def gumbel(key: Tensor, count: int, *salt: int) -> Tensor:
+    """``count`` draws from the standard Gumbel distribution for each key, float32 ``[B, count]``, from -2.9 to 17.4.
+
+    The largest of some logits to which such draws were added is a sample of their softmax. CPU and GPU agree to
+    rounding, as in `normal`.
+    """
+    bits = _counted(key, (count + 1) // 2, *salt)
+    draws = torch.cat([_fraction(bits, 40), _fraction(bits, 16)], dim=1)[:, :count]
+    exponential = (1 - draws).log_().neg_().clamp_(min=2.0**-25)  # a draw of 0 would be infinitely large
+    return exponential.log_().neg_()
 
 
 def beta(key: Tensor, alpha: float, *salt: int) -> Tensor:

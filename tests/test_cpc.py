@@ -1,0 +1,110 @@
+"""CPC: the loss against the formula, a context that never looks down, patches that overlap by half, refusals."""
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from firstlight.errors import InputError
+from firstlight.parts.future import Future, Overlapping, Rows
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_loss_and_gradient_are_the_formulas(first):
+    torch.manual_seed(0)
+    future = Future(6, 5, hidden=8, depth=2, steps=3, first=first, scale=0.3).double()
+    grid = torch.randn(2, 4, 4, 6, dtype=torch.float64, requires_grad=True)
+    loss, _ = future(grid)
+    context = future.rows(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    places = [(b, r, c) for b in range(2) for r in range(4) for c in range(4)]
+    means = []
+    for ahead, predict in zip(range(first, 4), future.predict, strict=True):
+        terms = []
+        for b, r, c in (place for place in places if place[1] + ahead < 4):
+            scores = [0.3 * (predict.weight @ context[b, r, c]) @ (future.target.weight @ grid[p]) for p in places]
+            own = scores[places.index((b, r + ahead, c))]
+            terms.append(torch.stack(scores).exp().sum().log() - own)
+        means.append(sum(terms) / len(terms))
+    expected = sum(means) / len(means)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-9)
+    wanted = torch.autograd.grad(expected, [grid, *future.parameters()])
+    for ours, theirs in zip(torch.autograd.grad(loss, [grid, *future.parameters()]), wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+
+
+def test_no_gradient_comes_from_below():
+    torch.manual_seed(0)
+    rows, grid = Rows(6, 8, 3).double(), torch.randn(1, 6, 5, 5, dtype=torch.float64, requires_grad=True)
+    for row in range(5):
+        (grad,) = torch.autograd.grad(rows(grid)[:, :, row].square().sum(), grid)
+        assert (grad[:, :, row + 1 :] == 0).all()
+        assert (grad[:, :, row] != 0).any()
+        assert row == 0 or (grad[:, :, row - 1] != 0).any()
+    changed = grid.detach().clone()
+    changed[:, :, 3:] += 1
+    assert torch.equal(rows(changed)[:, :, :3], rows(grid)[:, :, :3])
+
+
+def test_patches_overlap_by_half():
+    method = tiny.build("cpc", grid=7)
+    assert (method.patches.side, round(method.views[0].size * tiny.SIZE)) == (16, 64)
+    picture = torch.arange(64.0).expand(2, 3, 64, 64) + 100 * torch.arange(64.0)[:, None]
+    patches = method.patches(picture, torch.arange(2))
+    assert patches.shape == (2 * 49, 3, 16, 16)
+    for number in (0, 6, 24, 48):
+        top, left = 8 * (number // 7), 8 * (number % 7)
+        assert torch.equal(patches[49 + number], picture[1, :, top : top + 16, left : left + 16])
+
+
+def test_at_the_papers_size_the_grid_is_the_papers():
+    method = tiny.build("cpc")
+    method.encoder.size = 256
+    found = Overlapping(method.encoder, "cpc", 7, 16, 0.0)
+    assert (found.side, found.whole * 256) == (64, 256)
+
+
+def test_dropped_channels():
+    method = tiny.build("cpc", drop=0.5)
+    batch = tiny.batch(method, samples=40)
+    patches = method.patches(batch.views[0], batch.key)
+    alone = (patches == patches[:, :1]).all((1, 2, 3))
+    assert alone.float().mean().item() == pytest.approx(0.5, abs=0.06)
+
+
+def test_directions_are_the_grid_turned():
+    method = tiny.build("cpc", directions=4).double()
+    batch = tiny.batch(method)
+    grid = method.encoder(method.patches(batch.views[0], batch.key)).unflatten(0, (4, 5, 5))
+    turned = [grid, grid.transpose(1, 2).flip(1), grid.flip(1, 2), grid.flip(1).transpose(1, 2)]
+    expected = sum(future(each)[0].item() for future, each in zip(method.futures, turned, strict=True)) / 4
+    assert method(batch, 0.0)["loss"].item() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 5}, {"first": 4}, {"first": 0}, {"directions": 2}, {"drop": 2.0}])
+def test_refusals(wrong):
+    with pytest.raises(InputError, match=r"cpc\(.*try"):
+        tiny.build("cpc", **wrong)
+
+
+def test_it_learns_what_continues():
+    """Pictures of vertical stripes of one colour each: what is below is what is above."""
+    torch.manual_seed(0)
+    method = tiny.build("cpc", first=2)
+    optimizer = torch.optim.Adam(method.parameters(), lr=2e-3)
+    random, losses = np.random.default_rng(0), []
+    for step in range(12):
+        batch = tiny.batch(method, samples=8, seed=step)
+        side = batch.views[0].shape[-1]
+        batch.views[0] = torch.from_numpy(random.normal(size=(8, 3, 1, side // 8))).float().repeat_interleave(8, 3)
+        batch.views[0] = batch.views[0].expand(-1, -1, side, -1)
+        loss = method(batch, 0.0)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_three_steps_are_as_recorded():
+    losses = tiny.three_steps(tiny.fill(tiny.build("cpc")).double())
+    assert losses == pytest.approx([4.616467, 4.643155, 4.649989], abs=1e-4)

@@ -1,0 +1,202 @@
+"""Context encoder: where the hole is and what fills it, the published weights, and who gets whose gradient."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from firstlight.data.held import HeldPictures
+from firstlight.errors import InputError
+from firstlight.events import drain
+from firstlight.parts.adversary import Adversary
+from firstlight.views.batches import Batches
+
+PLAIN = {"adversarial": 0.0}
+
+
+def numbered(samples: int, side: int) -> torch.Tensor:
+    return torch.arange(samples * 3 * side**2, dtype=torch.float64).view(samples, 3, side, side) + 1
+
+
+def test_the_hole_is_in_the_middle_but_for_a_border():
+    """The published geometry at 128 px: 64 are painted, of which 4 all round are seen."""
+    gap = tiny.build("inpaint", **PLAIN).gap
+    assert (gap.side, gap.border) == (16, 1)
+    gap.side, gap.border = 64, 4
+    pictures = numbered(2, 128)
+    opened, windows = gap(pictures, torch.arange(2))
+    assert torch.equal(windows, pictures[:, :, 32:96, 32:96])
+    expected = pictures.clone()
+    expected[:, :, 36:92, 36:92] = 0
+    assert torch.equal(opened, expected)
+
+
+def test_a_hole_may_be_anywhere():
+    gap = tiny.build("inpaint", random=True, **PLAIN).gap
+    pictures, key = numbered(300, 32), torch.arange(300) * 17
+    opened, windows = gap(pictures, key)
+    corners = gap.corners(pictures, key)
+    assert corners.min() == 0
+    assert corners.max() == 16, "the last row too"
+    assert abs(corners.double().mean() - 8) < 0.5
+    for number in range(0, 300, 20):
+        top, left = corners[:, number].tolist()
+        assert torch.equal(windows[number], pictures[number, :, top : top + 16, left : left + 16])
+        expected = pictures[number].clone()
+        expected[:, top + 1 : top + 15, left + 1 : left + 15] = 0
+        assert torch.equal(opened[number], expected)
+    assert torch.equal(gap.filled(opened, windows, key), pictures)
+
+
+def test_the_hole_has_the_training_pictures_mean_colour():
+    method = tiny.build("inpaint", **PLAIN)
+    assert torch.equal(method.gap.colour, torch.zeros(3)), "the views' zero, until it has looked"
+    colours = np.array([[10, 200, 90], [30, 100, 250]], np.uint8)
+    pictures = HeldPictures(colours[:, None, None].repeat(20, 1).repeat(20, 2), [0, 1])
+    drain(method.prepare(Batches(pictures, method.views, size=32, batch=2)))
+    expected = torch.from_numpy(colours.mean(0)).float() / 127.5 - 1
+    torch.testing.assert_close(method.gap.colour, expected)
+    assert "gap.colour" in method.state_dict(), "a resumed training does not look again"
+    opened, _ = method.gap(torch.zeros(1, 3, 32, 32), torch.zeros(1, dtype=torch.int64))
+    torch.testing.assert_close(opened[0, :, 16, 16], expected)
+    assert (opened[0, :, 8, 8] == 0).all(), "the border is seen"
+
+
+def published(guess: np.ndarray, truth: np.ndarray, border: int, times: float) -> tuple[float, np.ndarray]:
+    """The weighted squared error and its gradient in loops: the mean over all values, ten times in the border."""
+    total, gradient = 0.0, np.zeros_like(guess)
+    side = guess.shape[-1]
+    for place in np.ndindex(guess.shape):
+        inner = all(border <= x < side - border for x in place[2:])
+        weight = 1.0 if inner else times
+        total += weight * (guess[place] - truth[place]) ** 2 / guess.size
+        gradient[place] = 2 * weight * (guess[place] - truth[place]) / guess.size
+    return total, gradient
+
+
+@pytest.mark.parametrize("settings", [{}, {"random": True, "border": 3.0, "overlap": 0.1, "hole": 0.4}])
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+def test_the_loss_and_its_gradient_are_the_published_ones(dtype, atol, settings):
+    method = tiny.build("inpaint", tiny.RESNET, **PLAIN, **settings).to(dtype)
+    batch = tiny.batch(method, samples=2)
+    painted = tiny.outputs(method.painter)
+    loss = method(batch, 0.0)["loss"]
+    loss.backward()
+    truth = method.gap(batch.views[0], batch.key)[1].double().numpy()
+    border, times = (3, 3.0) if settings else (1, 10.0)
+    expected, gradient = published(painted[0].detach().double().numpy(), truth, border, times)
+    assert loss.item() == pytest.approx(expected, abs=atol)
+    torch.testing.assert_close(painted[0].grad, torch.from_numpy(gradient).to(dtype), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+def test_each_part_gets_its_own_gradient_alone(dtype, atol):
+    """Against two losses with an optimiser each: the judge frozen for the painter's, the painter for the judge's."""
+    weight = 0.25
+    method = tiny.build("inpaint", tiny.RESNET, adversarial=weight).to(dtype)
+    batch = tiny.batch(method)
+    twin = copy.deepcopy(method)
+    out = method(batch, 0.0)
+    out["loss"].backward()
+
+    opened, real = twin.gap(batch.views[0], batch.key)
+    judge = twin.adversary.judge
+    painted = twin.painter(twin.encoder(opened))
+    error = (twin.weight * (painted - real).square()).mean()
+    for p in judge.parameters():
+        p.requires_grad_(False)
+    fooled = -judge(painted).sigmoid().log().mean()
+    ((1 - weight) * error + weight * fooled).backward()
+    for p in judge.parameters():
+        p.requires_grad_(True)
+    judged = -judge(real).sigmoid().log().mean() - (1 - judge(painted.detach()).sigmoid()).log().mean()
+    judged.backward()
+
+    values = {"error": error, "fooled": fooled, "judged": judged}
+    for name, value in values.items():
+        torch.testing.assert_close(out[name], value.detach(), rtol=0, atol=atol)
+    total = (1 - weight) * error + weight * fooled + judged
+    torch.testing.assert_close(out["loss"], total, rtol=0, atol=atol)
+    theirs = dict(twin.named_parameters())
+    for name, parameter in method.named_parameters():
+        torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=0, atol=atol, msg=name)
+
+
+def test_the_judge_learns_and_does_not_touch_what_it_judges():
+    torch.manual_seed(0)
+    judge = Adversary(3, 16)
+    optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3)
+    painted = torch.zeros(8, 3, 16, 16, requires_grad=True)
+    losses = []
+    for _ in range(20):
+        _, judged = judge(painted, torch.rand(8, 3, 16, 16))
+        optimizer.zero_grad()
+        judged.backward()
+        assert painted.grad is None
+        optimizer.step()
+        losses.append(judged.item())
+    assert losses[-1] < 0.7 * losses[0]
+    optimizer.zero_grad()
+    judge(painted, torch.rand(8, 3, 16, 16))[0].backward()
+    assert painted.grad.abs().sum() > 0
+    assert all(p.grad is None for p in judge.parameters())
+
+
+@pytest.mark.parametrize("side", [1, 3, 7, 8, 13, 32, 56])
+def test_the_judge_takes_any_side(side):
+    fooled, judged = Adversary(1, side, width=4)(*torch.rand(2, 3, 1, side, side))
+    assert fooled.isfinite()
+    assert judged.isfinite()
+
+
+def test_without_an_adversary_there_is_none():
+    method = tiny.build("inpaint", **PLAIN)
+    assert method.adversary is None
+    assert set(method(tiny.batch(method), 0.0)) == {"loss"}
+
+
+def test_people_see_the_hole_and_what_was_painted_in_it():
+    method = tiny.build("inpaint", **PLAIN).eval()
+    batch = tiny.batch(method)
+    shown = method.reconstruct(batch)
+    assert list(shown) == ["picture", "masked", "predicted"]
+    assert torch.equal(shown["picture"], batch.views[0])
+    inside = slice(8, 24)
+    outside = torch.ones(32, 32, dtype=torch.bool)
+    outside[inside, inside] = False
+    assert torch.equal(shown["predicted"][..., outside], batch.views[0][..., outside])
+    painted = method.painter(method.encoder(shown["masked"]))
+    torch.testing.assert_close(shown["predicted"][..., inside, inside], painted)
+
+
+@pytest.mark.parametrize("settings", [{"hole": 0.0}, {"hole": 1.0}, {"overlap": 0.25}, {"overlap": -0.1}])
+def test_a_hole_must_hide_some_and_leave_some(settings):
+    with pytest.raises(InputError, match=r"at 32 px.*try 0\.5 and 0\.03"):
+        tiny.build("inpaint", **settings)
+
+
+@pytest.mark.parametrize("settings", [{"border": 0.0}, {"adversarial": 1.0}, {"adversarial": -0.1}])
+def test_impossible_weights_are_refused(settings):
+    with pytest.raises(InputError, match=r"allowed is > 0, and 0 to below 1"):
+        tiny.build("inpaint", **settings)
+
+
+def test_it_learns_to_continue_a_ramp():
+    method = tiny.build("inpaint", tiny.RESNET, **PLAIN)
+    batch = tiny.batch(method)
+    ramp = torch.linspace(-1, 1, 32).expand(3, 32, 32)
+    batch.views[0] = torch.stack([ramp, -ramp, ramp.mT, -ramp.mT])
+    optimizer, losses = torch.optim.AdamW(method.parameters(), lr=3e-3), []
+    for _ in range(25):
+        losses.append(method(batch, 0.0)["loss"])
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_three_steps_are_as_recorded():
+    losses = tiny.three_steps(tiny.fill(tiny.build("inpaint", tiny.RESNET, **PLAIN)).double())
+    assert losses == pytest.approx([1.935276, 1.667724, 1.538516], abs=1e-4)
