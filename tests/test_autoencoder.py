@@ -75,10 +75,10 @@ def test_people_see_what_was_seen_and_painted(settings):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"noise": -0.1}, {"noise": 1.0}, {"noise": float("inf"), "corruption": "gaussian"}, {"width": 0}]
+    "settings", [{"noise": -0.1}, {"noise": 1.0}, {"noise": 1.5, "corruption": "gaussian"}, {"width": 0}]
 )
 def test_impossible_settings_are_refused(settings):
-    with pytest.raises(InputError, match=r"allowed"):
+    with pytest.raises(InputError, match=r"autoencoder.*(nearest|try)"):
         tiny.build("autoencoder", **settings)
 
 
@@ -89,16 +89,8 @@ def test_unknown_corruptions_are_refused():
 
 def test_it_learns_pictures_by_heart():
     method = tiny.build("autoencoder", tiny.RESNET, noise=0.2)
-    batch = tiny.batch(method)
-    ramp = torch.linspace(-1, 1, 32).expand(3, 32, 32)
-    batch.views[0] = torch.stack([ramp, -ramp, ramp.mT, -ramp.mT])
-    optimizer, losses = torch.optim.AdamW(method.parameters(), lr=3e-3), []
-    for _ in range(25):
-        losses.append(method(batch, 0.0)["loss"])
-        optimizer.zero_grad()
-        losses[-1].backward()
-        optimizer.step()
-    assert losses[-1] < 0.3 * batch.views[0].var() < losses[0]
+    losses, pictures = tiny.learned_ramps(method)
+    assert losses[-1] < 0.3 * pictures.var() < losses[0]
 
 
 def test_three_steps_are_as_recorded():

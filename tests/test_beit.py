@@ -116,7 +116,7 @@ def test_reconstructions_show_the_words_as_pictures():
     [
         ({"tokenizer": ""}, "pretrain --method dvae"),
         ({"tokenizer": "/nowhere"}, "nowhere"),
-        ({"mask": 0.0}, r"mask=0\.0.*0\.062.*try mask=0\.4"),
+        ({"mask": 0.0}, r"beit\(mask=0\.0\).*16 patches.*nearest: 0\.063"),
         ({"mask": 1.0}, r"mask=1\.0"),
         ({"smallest": 0}, "smallest=0"),
     ],
@@ -133,4 +133,4 @@ def test_a_model_without_patches_is_refused():
 
 def test_three_steps_are_as_recorded():
     losses = tiny.three_steps(tiny.fill(tiny.build("beit")).double())
-    assert losses == pytest.approx([3.237525, 2.744015, 2.971914], abs=1e-4)
+    assert losses == pytest.approx([3.201053, 2.737632, 2.962936], abs=1e-4)

@@ -12,6 +12,7 @@ from firstlight.parts.masks import random_mask
 from firstlight.parts.shift import SHIFTED, Shift
 from firstlight.views import View
 from firstlight.views.make import make
+from plain import contrast
 
 
 def pieces(method, batch) -> tuple[torch.Tensor, ...]:
@@ -37,13 +38,7 @@ def published(picture, painted, hidden, query, key) -> float:
         deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1) + 1e-6)
         guess = painted[n, place].tolist()
         errors.append(sum((g - (v - mean) / deviation) ** 2 for g, v in zip(guess, values)) / len(values))
-    unit = lambda row: [x / math.sqrt(sum(y * y for y in row)) for x in row]  # noqa: E731
-    rows, keys = ([unit(row) for row in x.tolist()] for x in (query, key))
-    total = 0.0
-    for own, row in enumerate(rows):
-        logits = [sum(x * y for x, y in zip(row, k)) / 0.07 for k in keys]
-        total += math.log(sum(math.exp(logit) for logit in logits)) - logits[own]
-    return sum(errors) / len(errors) + 2 * 0.07 * total / len(rows)
+    return sum(errors) / len(errors) + 2 * 0.07 * contrast(query.tolist(), key.tolist(), 0.07)
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
@@ -183,12 +178,12 @@ def test_it_learns():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"mask": 1.0}, r"try 0\.65"),
-        ({"mask": 0.0}, r"try 0\.65"),
-        ({"temperature": 0.0}, "above 0, 0 and more"),
-        ({"weight": -1.0}, "above 0, 0 and more"),
-        ({"shift": 1.5}, "0 to 1, a share"),
-        ({"momentum": 1.5}, "0 to 1"),
+        ({"mask": 1.0}, r"cmae\(mask=1\.0\).*nearest: 0\.937"),
+        ({"mask": 0.0}, r"cmae\(mask=0\.0\).*nearest: 0\.063"),
+        ({"temperature": 0.0}, r"0\.001 to 100.*nearest: 0\.001"),
+        ({"weight": -1.0}, "0 to 1,000.*nearest: 0"),
+        ({"shift": 1.5}, "0 to 1.*nearest: 1"),
+        ({"momentum": 1.5}, "0 to 1.*nearest: 1"),
     ],
 )
 def test_impossible_settings_are_refused(settings, said):

@@ -4,9 +4,11 @@ import copy
 import json
 import shutil
 
+import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from torch import nn
 
 import firstlight
@@ -20,6 +22,7 @@ from firstlight.runs import read_json
 from firstlight.train.optimisers import parameter_groups
 from firstlight.views.lab import as_colours, as_grey, lab_of
 from firstlight.views.random import uniforms
+from tiny_training import same
 
 MODELS = pytest.mark.parametrize("model", [tiny.VIT, tiny.RESNET])
 PLAIN = "resnet10t"
@@ -36,11 +39,6 @@ def divided(model: str = tiny.RESNET, size: int = 32) -> Encoder:
 
 def pictures(count: int = 4) -> torch.Tensor:
     return uniforms(torch.arange(count), 3 * 32 * 32, 0).view(count, 3, 32, 32) * 2 - 1
-
-
-def same(a: nn.Module, b: nn.Module) -> bool:
-    first, second = a.state_dict(), b.state_dict()
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @MODELS
@@ -228,7 +226,11 @@ SMALL = ["--size", "32", "--device", "cpu", "--precision", "fp32", "--batch", "8
 
 
 def test_a_run_from_pretraining_to_export(tmp_path, capsys):
-    run, small = tmp_path / "run", ["--data", "digits", "--model", PLAIN, *SMALL, "--steps", "1"]
+    random = np.random.default_rng(0)
+    for number in range(8):  # digits are grey
+        (tmp_path / "coloured").mkdir(exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / "coloured" / f"{number}.png")
+    run, small = tmp_path / "run", ["--data", str(tmp_path / "coloured"), "--model", PLAIN, *SMALL, "--steps", "1"]
     assert cli.run(["pretrain", "--method", "split_brain(width=8)", *small, "--out", str(run)]) == 0
     loaded = firstlight.load(run)
     assert loaded.colour is not None

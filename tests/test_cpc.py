@@ -7,6 +7,7 @@ import torch
 import tiny
 from firstlight.errors import InputError
 from firstlight.parts.future import Future, Overlapping, Rows
+from firstlight.views.batches import side_of
 
 
 @pytest.mark.parametrize("first", [1, 2])
@@ -63,6 +64,21 @@ def test_at_the_papers_size_the_grid_is_the_papers():
     assert (found.side, found.whole * 256) == (64, 256)
 
 
+@pytest.mark.parametrize(("grid", "side"), [(4, 48), (5, 48), (6, 64)])
+def test_patches_overlap_by_half_whatever_the_sides_a_model_takes(grid, side):
+    method = tiny.build("cpc", "vit_tiny_patch16_224(embed_dim=48, depth=1, num_heads=2)", grid=grid)
+    picture = torch.arange(float(side)).expand(1, 3, side, side)
+    assert side_of(method.views[0], tiny.SIZE, 16) == side
+    patches = method.patches(picture, torch.arange(1)).unflatten(0, (grid, grid))
+    assert patches[0, :, 0, 0, 0].tolist() == [8.0 * column for column in range(grid)]
+
+
+@pytest.mark.parametrize("settings", [{"grid": 200}, {"patch": 4096}])
+def test_patches_that_fill_the_memory_are_refused(settings):
+    with pytest.raises(InputError, match=r"cpc\(grid=.*pictures of 32 px would be shown.*allowed is up to 512"):
+        tiny.build("cpc", **settings)
+
+
 def test_dropped_channels():
     method = tiny.build("cpc", drop=0.5)
     batch = tiny.batch(method, samples=40)
@@ -82,7 +98,7 @@ def test_directions_are_the_grid_turned():
 
 @pytest.mark.parametrize("wrong", [{"steps": 5}, {"first": 4}, {"first": 0}, {"directions": 2}, {"drop": 2.0}])
 def test_refusals(wrong):
-    with pytest.raises(InputError, match=r"cpc\(.*try"):
+    with pytest.raises(InputError, match=r"cpc\(.*(try|nearest)"):
         tiny.build("cpc", **wrong)
 
 

@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
+import ahead
 from firstlight.data.device import _choice
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
@@ -83,20 +85,32 @@ for kernel, more in ((_triton._survey, {}), (_triton._drop, {"MARKS": 0, "COUNTS
 """
 
 
-def run(program, tmp_path, **environment):
-    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), **environment}
+def run(program: str, folder: Path, **environment: str) -> tuple[int, str]:
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(folder), **environment}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    return done.returncode, done.stderr
+
+
+@ahead.Work
+def drawn(folder: Path) -> tuple[int, str]:
+    return run(PROGRAM, folder, TRITON_INTERPRET="1")
+
+
+@ahead.Work
+def compiled(folder: Path) -> tuple[int, str]:
+    return run(COMPILED, folder)
 
 
 @needs_triton
-def test_kernels_draw_what_the_formulas_draw(tmp_path):
-    run(PROGRAM, tmp_path, TRITON_INTERPRET="1")
+def test_kernels_draw_what_the_formulas_draw():
+    status, said = drawn()
+    assert status == 0, said
 
 
 @needs_triton
-def test_kernels_compile_for_a_gpu_without_contraction(tmp_path):
-    run(COMPILED, tmp_path)
+def test_kernels_compile_for_a_gpu_without_contraction():
+    status, said = compiled()
+    assert status == 0, said
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_a_batch_without_holes_is_no_accident():
     ("settings", "said"),
     [
         ({"centering": "sinkhron"}, "expected one of 'mean', 'sinkhorn'"),
-        ({"temperature": -1.0}, "above 0"),
+        ({"temperature": -1.0}, "nearest: 0.001"),
         ({"momentum": -0.1}, "0 to 1"),
     ],
 )

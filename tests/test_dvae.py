@@ -111,7 +111,8 @@ def test_reconstructions_stand_side_by_side():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"codes": 1}, "codes=1.*try 512"),
+        ({"codes": 1}, "codes=1.*nearest: 2"),
+        ({"codes": 10**6 + 1}, "codes=1000001.*nearest: 1000000"),
         ({"width": 0}, "width=0"),
         ({"depth": -1}, "depth=-1"),
         ({"kl": -1.0}, "kl=-1"),

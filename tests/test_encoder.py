@@ -475,6 +475,42 @@ def test_layers_of_a_transformer_and_of_a_resnet(encoders):
         resnet.layer_of("net.conv1.weights")
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@torch.no_grad()
+def test_patches_are_averaged_here_and_in_timm(channels, tmp_path):
+    torch.manual_seed(0)
+    encoder = Encoder(VIT, size=SIZE, channels=channels).eval()
+    x = torch.randn(2, channels, SIZE, SIZE)
+    token = encoder(x)
+    encoder.average_patches()
+    mean = encoder(x)
+    torch.testing.assert_close(mean, encoder.tokens(x)[:, 1:].mean(1))
+    assert not torch.allclose(mean, token, atol=0.1)
+    encoder.average_patches()
+    assert encoder.model.count("avg") == 1
+    kept = encoder.save(tmp_path)
+    assert torch.equal(Encoder.load(kept).eval()(x), mean)
+    torch.testing.assert_close(timm.create_model(f"local-dir:{kept}", pretrained=True).eval()(x), mean)
+
+
+@pytest.mark.parametrize("family", ["vit average", "swin", "resnet18"])
+def test_models_that_average_already_stay_as_they_are(family):
+    encoder = Encoder(FAMILIES[family], size=SIZE)
+    before = encoder.model, dict(encoder.arguments)
+    encoder.average_patches()
+    assert (encoder.model, encoder.arguments) == before
+
+
+@torch.no_grad()
+def test_a_second_network_is_averaged_too(tmp_path):
+    encoder = Encoder(VIT, size=SIZE)
+    encoder.add_colour()
+    encoder.average_patches()
+    x = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
+    torch.testing.assert_close(encoder.eval()(x), encoder.tokens(x)[:, 1:].mean(1))
+    assert torch.equal(Encoder.load(encoder.save(tmp_path)).eval()(x), encoder(x))
+
+
 def test_parameters_without_weight_decay(encoders):
     assert encoders("vit").undecayed == {"net.cls_token", "net.pos_embed"}
     assert encoders("deit distilled").undecayed == {"net.cls_token", "net.dist_token", "net.pos_embed"}

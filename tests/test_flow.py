@@ -14,6 +14,7 @@ import timm
 import torch
 from PIL import Image
 
+import ahead
 import firstlight
 from firstlight import cli, spec
 from firstlight.errors import InputError
@@ -28,8 +29,11 @@ CONTENDERS = ["svm", "scratch", "fractal", *(name for name in spec.names("method
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
+    return striped(tmp_path_factory.mktemp("写真 folder"))
+
+
+def striped(root: Path) -> Path:
     """Two classes that differ in their stripes, 16 pictures each, of several sizes and modes."""
-    root = tmp_path_factory.mktemp("写真 folder")
     random = np.random.default_rng(0)
     for label in ("across", "down <b>"):
         (root / label).mkdir()
@@ -168,18 +172,26 @@ def test_render_writes_pictures_and_a_sheet(tmp_path):
     assert cli.run([*arguments, "--out", str(tmp_path / "sheet.png")]) == 2
 
 
-def test_a_stopped_comparison_still_has_a_report_and_goes_on(photos, tmp_path):
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "firstlight", "compare", str(photos), "--out", str(out), "--seeds", "2", *TINY]
-    command += ["--pretrain-steps", "400", "--finetune-steps", "20", "--categories", "4", "--pretrain-batch", "8"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+@ahead.Work
+def stopped(folder: Path) -> tuple[Path, int, str]:
+    """A comparison that gets a signal in its first steps."""
+    (folder / "photos").mkdir()
+    out = folder / "run"
+    command = [sys.executable, "-m", "firstlight", "compare", str(striped(folder / "photos")), "--out", str(out)]
+    command += ["--seeds", "2", *TINY, "--pretrain-steps", "400", "--finetune-steps", "20", "--categories", "4"]
+    process = subprocess.Popen([*command, "--pretrain-batch", "8"], stderr=subprocess.PIPE, text=True)
     log = out / "pretrain-fractal" / "events.jsonl"
     limit = time.monotonic() + 120
     while not (log.exists() and b'"step"' in log.read_bytes()) and time.monotonic() < limit:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == 143, said
+    return out, process.returncode, said
+
+
+def test_a_stopped_comparison_still_has_a_report_and_goes_on():
+    out, status, said = stopped()
+    assert status == 143, said
     assert "Traceback" not in said
     assert "<svg" in (out / "report.html").read_text(encoding="utf-8")
     assert any((out / "pretrain-fractal" / "checkpoints").glob("step_*"))

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+import ahead
 import goldens
 from firstlight import spec
 from firstlight.data.formula import FormulaPictures
@@ -94,38 +95,50 @@ def test_pictures_never_change(text, value):
 
 
 def fingerprints(table, way, **environment):
-    return finished(begun(table, way, **environment))
-
-
-def begun(table, way, **environment):
     command = [sys.executable, goldens.__file__, table, way]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
-def finished(process):
-    out, problem = process.communicate(timeout=500)
-    assert process.returncode == 0, problem
-    return json.loads(out)
+@ahead.Work
+def in_threads(folder):
+    return fingerprints("compiled", "threads")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def any_processor():
-    """Everything compiled anew for the least of processors, which takes a minute of a core: begun first, asked last."""
-    with begun("compiled", "threads", NUMBA_CPU_NAME="generic") as process:
-        yield process
-        process.kill()
+@ahead.Work
+def in_spawned_processes(folder):
+    return fingerprints("compiled", "spawn")
 
 
-@pytest.mark.parametrize("way", ["threads", "spawn", *(["fork"] if hasattr(os, "fork") else [])])
+@ahead.Work
+def in_forked_processes(folder):
+    return fingerprints("compiled", "fork")
+
+
+@ahead.Work
+def interpreted(folder):
+    return fingerprints("interpreted", "spawn", NUMBA_DISABLE_JIT="1")
+
+
+@ahead.Work
+def for_every_processor(folder):
+    """Everything compiled anew for the least of processors."""
+    return fingerprints("compiled", "threads", NUMBA_CPU_NAME="generic")
+
+
+WAYS = {"threads": in_threads, "spawn": in_spawned_processes, "fork": in_forked_processes}
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "fork" or hasattr(os, "fork")])
 def test_same_bytes_in_threads_and_processes(way):
-    assert fingerprints("compiled", way) == goldens.stored("compiled")
+    assert WAYS[way]() == goldens.stored("compiled")
 
 
 def test_same_bytes_without_the_compiler():
     rows = goldens.stored("interpreted")
     assert {text: goldens.fingerprint(text) for text in rows} == rows
-    assert fingerprints("interpreted", "spawn", NUMBA_DISABLE_JIT="1") == rows
+    assert interpreted() == rows
 
 
 def test_same_bytes_where_compiled_code_cannot_be_kept():
@@ -232,5 +245,5 @@ sys.exit("torch" in sys.modules)
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_same_bytes_for_every_processor(any_processor):
-    assert finished(any_processor) == goldens.stored("compiled")
+def test_same_bytes_for_every_processor():
+    assert for_every_processor() == goldens.stored("compiled")

@@ -185,7 +185,7 @@ def test_drawn_colours_have_their_probabilities():
 
 @pytest.mark.parametrize("wrong", [{"colours": 1}, {"mask": 0.0}, {"mask": 1.0}, {"middle": 2}, {"objective": "bort"}])
 def test_refusals(wrong):
-    with pytest.raises(InputError, match=r"allowed|bert"):
+    with pytest.raises(InputError, match=r"allowed|bert|nearest: 2"):
         tiny.build("igpt", **wrong)
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 
 import numpy as np
 import pytest
@@ -15,6 +14,9 @@ from firstlight.parts.permutations import chosen, permutations
 from firstlight.parts.puzzles import Puzzles
 from firstlight.parts.tiles import cut, laid
 from firstlight.views import Batch
+from firstlight.views.batches import Batches
+from plain import cross_entropy
+from test_rotation import ramps
 from test_tiles import KEY, ramp
 
 
@@ -152,11 +154,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_formula(dtype, atol, simple)
     labels = method.puzzles.orders[number].flatten().tolist() if simple else number.tolist()
     rows = logits[0].detach().double().tolist()
     assert [len(rows), len(rows[0])] == ([36, 9] if simple else [4, 100])
-    total, gradients = 0.0, []
-    for row, label in zip(rows, labels):
-        whole = sum(math.exp(value) for value in row)
-        total -= math.log(math.exp(row[label]) / whole) / len(rows)
-        gradients.append([(math.exp(v) / whole - (k == label)) / len(rows) for k, v in enumerate(row)])
+    total, gradients = cross_entropy(rows, labels)
     assert loss.item() == pytest.approx(total, abs=atol)
     expected = torch.tensor(gradients, dtype=torch.float64)
     torch.testing.assert_close(logits[0].grad.double(), expected, rtol=0, atol=atol)
@@ -233,8 +231,13 @@ def test_bad_settings_are_refused():
         tiny.build("jigsaw", tiny.RESNET, dim=0)
     with pytest.raises(InputError, match=r"tiles.*choose a resnet"):
         tiny.build("jigsaw", "mixer_s32_224")
-    with pytest.raises(InputError, match=r"a tile needs 16.*48 px"):
-        tiny.build("jigsaw", "vit_tiny_patch16_224")
+
+
+def test_large_patches_make_tiles_larger():
+    method = tiny.build("jigsaw", "vit_tiny_patch16_224(embed_dim=48, depth=1, num_heads=2)", tile=9)
+    batch = Batches(ramps(2), method.views, size=32, batch=2, multiple=16).at(0)
+    assert batch.views[0].shape[-1] == 64
+    assert cut(batch.views[0], batch.key, multiple=16).shape == (2, 9, 3, 16, 16)
 
 
 @pytest.mark.parametrize(

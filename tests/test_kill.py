@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+import ahead
 from firstlight.events import Step, drain
 from firstlight.runs import Run, read_events
 from firstlight.train import checkpoint, train
@@ -26,8 +27,18 @@ HERE = Path(__file__).parent
 KILLS, STEPS = 100, 150
 
 
-def test_killed_a_hundred_times_it_ends_with_the_same_bits(tmp_path):
-    told = _fresh_process("kill", tmp_path)
+@ahead.Work
+def killed(folder: Path) -> dict:
+    return _fresh_process("kill", folder)
+
+
+@ahead.Work
+def killed_in_a_save(folder: Path) -> dict:
+    return _fresh_process("points", folder)
+
+
+def test_killed_a_hundred_times_it_ends_with_the_same_bits():
+    told = killed()
     assert told["kills"] == KILLS
     assert told["finished"] >= 1
     assert told["torn"] >= 1, "no kill hit a save: the test shows nothing"
@@ -36,8 +47,8 @@ def test_killed_a_hundred_times_it_ends_with_the_same_bits(tmp_path):
     assert told["different"] == []
 
 
-def test_killed_at_every_point_of_a_save_a_checkpoint_loads(tmp_path):
-    told = _fresh_process("points", tmp_path)
+def test_killed_at_every_point_of_a_save_a_checkpoint_loads():
+    told = killed_in_a_save()
     assert told["points"] > 25
     assert told["unfit"] == []
     assert 0 < told["new"] < told["points"]  # early kills leave the previous checkpoint, late ones the new

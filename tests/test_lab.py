@@ -10,8 +10,9 @@ import tiny
 from firstlight.data.held import HeldPictures
 from firstlight.errors import InputError
 from firstlight.events import drain
-from firstlight.parts.gamut import Gamut, shrunk, weights
+from firstlight.parts.gamut import Gamut, look_for_colours, shrunk, weights
 from firstlight.parts.painter import Painter
+from firstlight.views import View
 from firstlight.views.batches import Batches
 from firstlight.views.lab import as_colours, as_grey, lab_of, lab_to_rgb, normalised, rgb_to_lab
 from firstlight.views.random import uniforms
@@ -192,6 +193,40 @@ def test_a_painter_paints_from_any_encoder(model, tokens, side):
     painted.square().sum().backward()
     assert not [name for name, p in painter.named_parameters() if p.grad is None]
     assert not [name for name, p in encoder.named_parameters() if p.grad is None]
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+@pytest.mark.parametrize("side", [13, 25, 31])
+def test_odd_sides_need_no_more_weights_than_even_ones(side, tokens):
+    """A first map as large as the picture would: 300 million of them for one of 97 pixels."""
+    from firstlight.encoder import Encoder
+
+    encoder = Encoder(tiny.RESNET, size=32)
+    painter, even = (Painter(encoder, 5, number, width=8, tokens=tokens) for number in (side, -(-side // 8) * 8))
+    weights, as_even = (sum(p.numel() for p in each.parameters()) for each in (painter, even))
+    assert weights <= as_even
+    x = uniforms(torch.arange(2), 3 * 32 * 32, 0).view(2, 3, 32, 32)
+    painted = painter(*encoder.pooled_and_tokens(x)) if tokens else painter(encoder(x))
+    assert painted.shape == (2, 5, side, side)
+    painted.square().sum().backward()
+    assert not [name for name, p in painter.named_parameters() if p.grad is None]
+
+
+def test_a_painter_of_more_positions_than_pixels_is_refused():
+    from firstlight.encoder import Encoder
+
+    with pytest.raises(InputError, match=r"side=33: pictures of 32 px.*nearest: 32"):
+        Painter(Encoder(tiny.RESNET, size=32), 5, 33)
+
+
+def test_grey_pictures_are_told_from_coloured_ones():
+    pixels = np.repeat(np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1), np.uint8), 3, 3)
+    made = lambda: Batches(HeldPictures(pixels, np.zeros(6, int)), (View(),), size=32, batch=2)  # noqa: E731
+    for name in ("colorize", "split_brain", "cmc"):
+        with pytest.raises(InputError, match=f"{name}: the pictures are all grey.*choose a method that needs none"):
+            drain(tiny.build(name, tiny.RESNET).prepare(made()))
+    pixels[5, 4:9, 4:9] = (120, 124, 120)
+    drain(look_for_colours(made(), "colorize"))
 
 
 def test_a_painter_knows_where_tokens_are():

@@ -106,10 +106,16 @@ def test_models_that_cannot_leave_patches_out_are_refused(model):
         tiny.build("mae", model)
 
 
-@pytest.mark.parametrize("mask", [0.0, 0.99, 1.0])
-def test_a_mask_must_hide_some_and_leave_some(mask):
-    with pytest.raises(InputError, match=r"0\.75"):
+@pytest.mark.parametrize(("mask", "nearest"), [(0.0, 0.063), (0.99, 0.937), (1.0, 0.937)])
+def test_a_mask_must_hide_some_and_leave_some(mask, nearest):
+    with pytest.raises(InputError, match=rf"mae\(mask={mask}\) must hide some of the 16 patches.*nearest: {nearest}"):
         tiny.build("mae", mask=mask)
+    tiny.build("mae", mask=nearest)
+
+
+def test_a_picture_of_one_patch_is_refused():
+    with pytest.raises(InputError, match=r"1 for 32 px; take a larger size or a smaller patch_size"):
+        tiny.build("mae", tiny.VIT.replace("patch_size=8", "patch_size=32"))
 
 
 def test_three_steps_are_as_recorded():

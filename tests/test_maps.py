@@ -192,6 +192,21 @@ def test_where_they_are_looked_for(tmp_path):
         place_of(tmp_path / "one")
 
 
+def test_folders_of_other_names_are_not_taken_for_pictures(tmp_path):
+    root = folder(tmp_path / "set", SMALL)
+    (root / "classes").rename(root / "semseg")
+    assert place_of(root) == root, "the other kind is there"
+    (root / "depth").rename(root / "Depths")
+    with pytest.raises(
+        InputError, match=r"no maps beside rgb, but Depths, semseg; expected are depth in depth or depth"
+    ):
+        place_of(root)
+    assert place_of(root / "rgb") is None
+    (root / "Depths").rename(tmp_path / "elsewhere")
+    (root / "semseg").rename(tmp_path / "too")
+    assert place_of(root) is None, "pictures alone"
+
+
 def test_names_must_meet(tmp_path):
     root = folder(tmp_path, SMALL)
     save(root / "depth/some/0.tif", np.zeros(SMALL[0], dtype=np.uint16))

@@ -176,10 +176,12 @@ def test_it_learns_pictures_of_one_colour():
     ("model", "settings", "said"),
     [
         (tiny.RESNET, {}, r"needs a ViT, such as 'vit_tiny_patch16_224'; 'test_resnet'"),
-        (tiny.VIT, {"mask": 0.0}, "16 patches; try 0.5"),
-        (tiny.VIT, {"mask": 1.2}, "16 patches; try 0.5"),
+        (tiny.VIT, {"mask": 0.0}, "16 patches and leave some; nearest: 0.063"),
+        (tiny.VIT, {"mask": 1.0}, "16 patches and leave some; nearest: 0.937"),
+        (tiny.VIT, {"mask": 1.2}, "from 0 to 1"),
         (tiny.VIT, {"blank": 0.8, "swapped": 0.3}, "try 0.8 and 0.1"),
-        (tiny.VIT, {"blank": -0.1}, "try 0.8 and 0.1"),
+        (tiny.VIT, {"blank": 0.0, "swapped": 0.0}, "try 0.8 and 0.1"),
+        (tiny.VIT, {"blank": -0.1}, r"blank=-0.1.*nearest: 0"),
     ],
 )
 def test_what_cannot_be_is_refused(model, settings, said):

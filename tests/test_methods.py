@@ -88,6 +88,20 @@ def test_half_precision_changes_little(name):
 
 
 @names
+def test_what_is_read_is_trained(name):
+    """A class token that no loss depends on says nothing: features must hear of the loss in the last block, too."""
+    method = tiny.build(name).eval()
+    if method.encoder.reading is not None:
+        return  # in the middle, on purpose
+    batch, seen = tiny.batch(method), []
+    method.encoder.net.norm.register_forward_hook(lambda _, __, out: seen.append(out) or out.retain_grad())
+    method(batch, 0.5)["loss"].backward()
+    grad = [out.grad.abs().sum((0, 2)) for out in seen if out.requires_grad and out.grad is not None]
+    place = slice(1, None) if method.encoder.net.global_pool == "avg" else slice(1)
+    assert any((part[place] > 0).any() for part in grad)
+
+
+@names
 def test_every_parameter_has_one_name(name):
     method = tiny.build(name)
     assert len(list(method.named_parameters())) == len(list(method.named_parameters(remove_duplicate=False)))

@@ -239,6 +239,8 @@ RESTING = {
 # SupCon hand every weight to torch's SGD, which decays vectors too; that of PIRL excludes them. So do those of CMC,
 # RotNet and relative position.
 EVERYTHING = ("cmc", "context", "deepcluster", "instance", "moco", "rotation", "simsiam", "supcon", "swav")
+APART = ("beit", "simmim")
+"""whose positions and class token do not decay, as published"""
 SECOND = ("cmc", "split_brain")
 """whose encoders have a second network for the colours"""
 HEADS = {
@@ -537,6 +539,9 @@ def test_what_decays_is_as_listed(name):
         {f"encoder.net.{key}" for key in (set(keys.split()) - set(RESTING.get(name, "").split()))}
         for keys in (DECAYED, UNDECAYED)
     ]
+    if name in APART:
+        places = {"encoder.net.cls_token", "encoder.net.pos_embed"}
+        trained = [trained[0] - places, trained[1] | places]
     if name in SECOND:
         trained = [keys | {key.replace("encoder.net.", "encoder.colour.net.") for key in keys} for keys in trained]
     decayed, undecayed = (encoder | set(keys.split()) for encoder, keys in zip(trained, HEADS[name]))

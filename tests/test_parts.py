@@ -16,7 +16,7 @@ from firstlight.parts.decoder import Decoder, initialise
 from firstlight.parts.heads import PrototypeHead, WithTokens, projector
 from firstlight.parts.holes import Holes
 from firstlight.parts.losses import entropy, koleo, patch_distillation, spread
-from firstlight.parts.masks import block_mask, crop_masks, exact_mask, random_mask
+from firstlight.parts.masks import block_mask, crop_masks, exact_mask, random_mask, some_of
 from firstlight.parts.momentum import Momentum, MovingMean
 from firstlight.parts.norm import BatchNorm, synchronised
 from firstlight.parts.patches import patchify, standardised, unpatchify
@@ -231,6 +231,27 @@ def test_masks_hide_exactly_so_many(length, ratio, kept):
     assert (hidden.sum(1) == length - kept).all()
     assert not hidden.gather(1, keep).any()
     assert (keep.sort(1).values.diff(dim=1) > 0).all(), "no patch twice"
+
+
+@pytest.mark.parametrize(
+    "counted",
+    [
+        lambda m, n: n - int(n * (1 - m)),
+        lambda m, n: math.ceil(n * m),
+        lambda m, n: round(n * m),
+        lambda m, n: int(n * m),
+    ],
+)
+def test_the_nearest_share_that_is_named_works(counted):
+    encoder = Encoder(tiny.VIT, size=32)
+    for count in (4, 9, 16, 25, 36, 49, 64, 81, 100, 144, 196, 256, 576, 784, 961):
+        for mask in (0.0, 1.0):
+            with pytest.raises(InputError, match="nearest") as error:
+                some_of(encoder, "mae", mask, counted(mask, count), count, "patches")
+            nearest = float(str(error.value).rpartition(" ")[2])
+            hidden = counted(nearest, count)
+            assert some_of(encoder, "mae", nearest, hidden, count, "patches") == hidden
+            assert abs(hidden - mask * count) <= 2, "and is near"
 
 
 def test_masks_belong_to_their_sample():

@@ -84,8 +84,8 @@ def test_bad_settings_are_refused():
         tiny.build("pirl", jigsaw=1.5)
     with pytest.raises(InputError, match=r"tiles.*choose a resnet"):
         tiny.build("pirl", "mixer_s32_224")
-    with pytest.raises(InputError, match=r"a tile needs 16.*48 px"):
-        tiny.build("pirl", "vit_tiny_patch16_224")
+    with pytest.raises(InputError, match=r"pirl\(tile=400\).*32 px.*nearest: tile=128"):
+        tiny.build("pirl", tile=400)
     with pytest.raises(InputError, match="pictures=0"):
         tiny.build("pirl", pictures=0)
 

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from firstlight.errors import InputError
-from firstlight.report import curves, figures, sheet, write
+from firstlight.report import curves, figures, write
 from firstlight.report.read import read
+from firstlight.result import sheet
 
 HOSTILE = "<script>alert('1')</script>\"&'"
 

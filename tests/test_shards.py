@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ahead
 from firstlight import cli, runs, spec
 from firstlight.data import _disk, shards
 from firstlight.data._tar import Archive, files
@@ -35,7 +36,7 @@ from firstlight.recipe.render import Render
 HERE = Path(__file__).parent
 FEW = Fractal(points=2000, min_fill=0.01)
 SMALL = {"formula": "fractal(points=2000, min_fill=0.01)", "categories": 3, "instances": 7, "size": 24, "shard_size": 4}
-PICTURES = 21
+PICTURES, FORMS = 21, ("tar", "folders")
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="module", params=["tar", "folders"])
+@pytest.fixture(scope="module", params=FORMS)
 def whole(request, tmp_path_factory) -> Path:
     """A set drawn without interruption."""
     out = tmp_path_factory.mktemp(request.param) / "set"
@@ -255,17 +256,28 @@ def test_the_manifest_says_what_there_is(whole):
             assert (len(content), hashlib.sha256(content).hexdigest()) == (record["bytes"], record["sha256"])
 
 
-def test_threads_and_processes_do_not_change_a_byte(whole, tmp_path, monkeypatch):
+def test_threads_do_not_change_a_byte(whole, tmp_path, monkeypatch):
     monkeypatch.setattr("firstlight.data.formula.threads_here", lambda: 3)
     drain(Render(**SMALL, format=fmt(whole), out=tmp_path / "threads").run())
     assert tree(tmp_path / "threads") == tree(whole)
-    command = [sys.executable, "-m", "firstlight", "render", SMALL["formula"], "--format", fmt(whole)]
-    for name in ("categories", "instances", "size", "shard_size"):
-        command += [f"--{name.replace('_', '-')}", str(SMALL[name])]
-    command += ["--out", str(tmp_path / "parts"), "--shard"]
-    parts = [subprocess.Popen([*command, f"{number % 2 + 1}/2"]) for number in range(4)]  # each part twice
-    assert [part.wait(60) for part in parts] == [0] * 4
-    assert tree(tmp_path / "parts") == tree(whole)
+
+
+@ahead.Work
+def in_parts(folder: Path) -> dict[str, tuple[list[int], dict[str, bytes]]]:
+    """Four processes at a time, each part drawn by two of them: what they end with, and the files of their set."""
+    told = {}
+    for form in FORMS:
+        command = [sys.executable, "-m", "firstlight", "render", SMALL["formula"], "--format", form]
+        for name in ("categories", "instances", "size", "shard_size"):
+            command += [f"--{name.replace('_', '-')}", str(SMALL[name])]
+        command += ["--out", str(folder / form), "--shard"]
+        parts = [subprocess.Popen([*command, f"{number % 2 + 1}/2"]) for number in range(4)]
+        told[form] = [part.wait(60) for part in parts], tree(folder / form)
+    return told
+
+
+def test_processes_do_not_change_a_byte(whole):
+    assert in_parts()[fmt(whole)] == ([0] * 4, tree(whole))
 
 
 def test_what_is_finished_is_not_drawn_again_and_what_is_altered_is(whole, tmp_path, monkeypatch):
@@ -472,18 +484,31 @@ def test_a_full_disk_is_named_and_nothing_finished_is_lost(whole, tmp_path, monk
         assert tree(out) == tree(whole)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_it_with_nothing_torn(tmp_path, number, status):
-    out = tmp_path / "set"
-    command = [sys.executable, "-m", "firstlight", "render", "fractal", "--instances", "2000", "--size", "64"]
-    command += ["--shard-size", "50", "--format", "tar", "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    limit = time.monotonic() + 60
-    while not list(out.glob("*.tar")) and time.monotonic() < limit:
-        time.sleep(0.01)
-    process.send_signal(number)
-    said = process.communicate(timeout=30)[1]
-    assert process.returncode == status, said
+ENDINGS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+
+
+@ahead.Work
+def signalled(folder: Path) -> dict[int, tuple[Path, int, str]]:
+    """Renderings that get a signal after their first shard."""
+    told = {}
+    for number, _ in ENDINGS:
+        out = folder / f"set-{number}"
+        command = [sys.executable, "-m", "firstlight", "render", "fractal", "--instances", "2000", "--size", "64"]
+        command += ["--shard-size", "50", "--format", "tar", "--out", str(out)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        limit = time.monotonic() + 60
+        while not list(out.glob("*.tar")) and time.monotonic() < limit:
+            time.sleep(0.01)
+        process.send_signal(number)
+        said = process.communicate(timeout=30)[1]
+        told[int(number)] = out, process.returncode, said
+    return told
+
+
+@pytest.mark.parametrize(("number", "expected"), ENDINGS)
+def test_a_signal_ends_it_with_nothing_torn(number, expected):
+    out, status, said = signalled()[number]
+    assert status == expected, said
     assert "Traceback" not in said
     assert not list(out.glob(".drawing-*"))
     for path in out.glob("*.tar"):
@@ -495,16 +520,26 @@ def test_a_signal_ends_it_with_nothing_torn(tmp_path, number, status):
 KILLS = 20
 
 
-def test_killed_again_and_again_it_ends_with_the_same_files(whole, tmp_path):
-    told = subprocess.run(
-        [sys.executable, __file__, fmt(whole), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert told.returncode == 0, told.stderr[-3000:]
-    record = json.loads(told.stdout)
+@ahead.Work
+def killed(folder: Path) -> dict[str, dict]:
+    told = {}
+    for form in FORMS:
+        (folder / form).mkdir()
+        done = subprocess.run(
+            [sys.executable, __file__, form, str(folder / form)],
+            env=os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        told[form] = json.loads(done.stdout)
+    return told
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_killed_again_and_again_it_ends_with_the_same_files(form):
+    record = killed()[form]
     assert record["kills"] >= KILLS
     assert record["torn"] >= 1, "no kill left anything unfinished: the test shows nothing"
     assert record["finished"] >= 1

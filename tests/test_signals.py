@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import ahead
 from firstlight.errors import Stopped
 from firstlight.events import Step, drain
 from firstlight.runs import Run
@@ -88,10 +89,11 @@ def test_in_another_thread_no_handler_is_installed():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_the_second_signal_exits_at_once_and_a_hangup_does_not_stop(tmp_path):
+@ahead.Work
+def signalled(folder: Path) -> tuple[Path, int, float, int, str]:
     """One process each: the first two signals, and a hangup followed by a closed standard output."""
-    twice = _start(tmp_path / "twice", "slow")
-    hung = _start(tmp_path / "hung", "quick")
+    twice = _start(folder / "twice", "slow")
+    hung = _start(folder / "hung", "quick")
     try:
         assert hung.stdout.readline() == "begun\n"
         hung.stdout.close()
@@ -103,44 +105,55 @@ def test_the_second_signal_exits_at_once_and_a_hangup_does_not_stop(tmp_path):
         assert twice.poll() is None  # still in its step
         start = time.monotonic()
         twice.send_signal(signal.SIGTERM)
-        assert twice.wait(timeout=10) == 143
-        assert time.monotonic() - start < 2
-
-        assert hung.wait(timeout=30) == 0
-        stored, _ = checkpoint.latest(tmp_path / "hung" / "checkpoints")
-        assert stored is not None
-        assert stored.manifest["step"] == 20
-        assert hung.stderr.read() == twice.stderr.read() == ""
+        status, took = twice.wait(timeout=10), time.monotonic() - start
+        return folder, status, took, hung.wait(timeout=30), hung.stderr.read() + twice.stderr.read()
     finally:
         for process in (twice, hung):
             process.kill()
             process.wait()
             process.stdout.close()
             process.stderr.close()
-    assert not list((tmp_path / "twice").glob("checkpoints/step_*"))
 
 
-def test_a_signal_outside_of_training_ends_the_command_and_writes_its_report(tmp_path):
-    """While kernel SVMs are fitted one after the other, and while formula pictures are drawn."""
-    fitting = _command(tmp_path, "compare", "digits", "--contenders", "svm", "--seeds", "200", "--out", "fitting")
-    drawing = _command(tmp_path, "pretrain", "--categories", "500000", "--size", "32", "--out", "drawing")
+def test_the_second_signal_exits_at_once_and_a_hangup_does_not_stop():
+    folder, twice, took, hung, said = signalled()
+    assert twice == 143
+    assert took < 2
+    assert not list((folder / "twice").glob("checkpoints/step_*"))
+    assert hung == 0
+    stored, _ = checkpoint.latest(folder / "hung" / "checkpoints")
+    assert stored is not None
+    assert stored.manifest["step"] == 20
+    assert said == ""
+
+
+@ahead.Work
+def stopped(folder: Path) -> tuple[Path, list[tuple[int, str]]]:
+    """Commands stopped while kernel SVMs are fitted one after the other, and while formula pictures are drawn."""
+    fitting = _command(folder, "compare", "digits", "--contenders", "svm", "--seeds", "200", "--out", "fitting")
+    drawing = _command(folder, "pretrain", "--categories", "500000", "--size", "32", "--out", "drawing")
     try:
-        _wait(lambda: (tmp_path / "fitting" / "svm-draw0" / "results" / "svm.json").exists(), fitting)
+        _wait(lambda: (folder / "fitting" / "svm-draw0" / "results" / "svm.json").exists(), fitting)
         for process, number in ((fitting, signal.SIGTERM), (drawing, signal.SIGINT)):
             assert process.poll() is None
             process.send_signal(number)
-        for process, code in ((fitting, 143), (drawing, 130)):
-            said = process.communicate(timeout=60)[1]
-            assert process.returncode == code, said
-            assert said.splitlines()[-1] == "firstlight: stopped"
-            assert "Traceback" not in said
+        said = [process.communicate(timeout=60)[1] for process in (fitting, drawing)]
+        return folder, [(process.returncode, text) for process, text in zip((fitting, drawing), said)]
     finally:
         for process in (fitting, drawing):
             process.kill()
             process.communicate()
-    assert (tmp_path / "fitting" / "report.html").exists()
-    assert "stopped: interrupted" in (tmp_path / "fitting" / "events.jsonl").read_text()
-    assert not (tmp_path / "drawing").exists()
+
+
+def test_a_signal_outside_of_training_ends_the_command_and_writes_its_report():
+    folder, ended = stopped()
+    for (status, said), expected in zip(ended, (143, 130), strict=True):
+        assert status == expected, said
+        assert said.splitlines()[-1] == "firstlight: stopped"
+        assert "Traceback" not in said
+    assert (folder / "fitting" / "report.html").exists()
+    assert "stopped: interrupted" in (folder / "fitting" / "events.jsonl").read_text()
+    assert not (folder / "drawing").exists()
 
 
 def _command(folder: Path, *arguments: str) -> subprocess.Popen:

@@ -1,10 +1,14 @@
 """Tiles of a picture: where they are cut, that they vary, and that their order is every sample's own."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from firstlight.errors import InputError
-from firstlight.parts.tiles import cut, shuffled, tile_side
+from firstlight.parts.tiles import SHARE, cut, enlarged, shuffled, tile_side
+from firstlight.views import View
+from firstlight.views.batches import side_of
 
 KEY = torch.arange(400) * 7919
 
@@ -45,15 +49,43 @@ def test_other_grids_and_gradients():
 
 
 @pytest.mark.parametrize(
-    ("side", "multiple", "tile"), [(255, 1, 64), (255, 16, 64), (36, 1, 9), (40, 8, 8), (48, 16, 16), (30, 4, 8)]
+    ("side", "multiple", "tile"), [(255, 1, 64), (255, 16, 64), (36, 1, 9), (40, 8, 8), (57, 16, 16), (30, 4, 8)]
 )
 def test_tiles_are_three_quarters_of_a_cell(side, multiple, tile):
     assert tile_side(side, 3, multiple) == tile
 
 
-def test_a_cell_without_room_is_refused():
-    with pytest.raises(InputError, match=r"40 px has 3x3 cells of 13 px, and a tile needs 16.*48 px"):
-        tile_side(40, 3, 16)
+@pytest.mark.parametrize(("side", "multiple"), [(96, 16), (99, 16), (192, 32), (64, 16)])
+def test_large_patches_leave_a_gap(side, multiple):
+    """The nearest multiple of the patch would be the whole cell, and lines would go on from tile to tile."""
+    assert side // 3 - tile_side(side, 3, multiple) >= 0.12 * (side // 3)
+
+
+@pytest.mark.parametrize("side", [40, 48, 53])
+def test_a_cell_without_room_is_refused(side):
+    with pytest.raises(InputError, match=rf"{side} px has 3x3 cells of {side // 3} px, and a tile needs 16 and.*57 px"):
+        tile_side(side, 3, 16)
+    assert tile_side(57, 3, 16) == 16
+
+
+@pytest.mark.parametrize("share", [SHARE, 2 / 3, 1 / 3])
+@pytest.mark.parametrize("size", [32, 48, 64, 80, 96, 160, 224])
+@pytest.mark.parametrize("multiple", [1, 2, 4, 7, 8, 16, 32])
+def test_shown_pictures_are_large_enough_for_tiles_and_gaps(size, multiple, share):
+    encoder = SimpleNamespace(model="any", any_size=True, multiple=multiple, size=size)
+    view = enlarged(View(size=255 / 224), 16, encoder, "jigsaw", share=share)
+    side = side_of(view, size, multiple)
+    tile = tile_side(side, 3, multiple, share)
+    assert tile >= 0.9 * max(16, multiple)
+    assert side // 3 - tile >= 0.4 * (1 - share) * (side // 3)
+
+
+@pytest.mark.parametrize("tile", [114, 4096])
+def test_tiles_far_larger_than_pictures_are_refused(tile):
+    encoder = SimpleNamespace(model="any", any_size=True, multiple=1, size=32)
+    assert enlarged(View(), 113, encoder, "context", share=2 / 3).size == pytest.approx(16, rel=0.01)
+    with pytest.raises(InputError, match=rf"context\(tile={tile}\).*32 px.*allowed is up to 512; nearest: tile=113"):
+        enlarged(View(), tile, encoder, "context", share=2 / 3)
 
 
 def test_each_sample_has_its_own_order():

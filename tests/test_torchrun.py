@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import ahead
 from firstlight import ranks
 from firstlight.errors import Stopped
 from firstlight.events import Step, Warned, drain
@@ -65,14 +66,18 @@ def _without_batch_norm() -> Tiny:
 CASES = {"contrast": (_contrast, 1), "parts": (_without_batch_norm, 2)}
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory) -> Path:
-    """Everything two processes did, in one launch: importing torch takes longest."""
-    folder = tmp_path_factory.mktemp("ranks")
+@ahead.Work
+def launched(folder: Path) -> Path:
+    """Everything two processes do, in one launch: importing torch takes longest."""
     launch = _launched(__file__, str(folder))
     said = launch.communicate(timeout=240)[1]
     assert launch.returncode == 0, said[-4000:]
     return folder
+
+
+@pytest.fixture(scope="module")
+def told() -> Path:
+    return launched()
 
 
 def _launched(*arguments: str, cwd: Path | None = None) -> subprocess.Popen:
@@ -125,13 +130,17 @@ def test_one_process_goes_on_with_a_warning(told):
     assert any(isinstance(e, Warned) and "processes was 2, is 1" in e.text for e in events)
 
 
-def test_the_command_line_under_torchrun_stops_resumes_and_learns_what_one_process_learns(tmp_path):
-    """Without --out: the processes agree on a folder, and the first alone writes, locks and speaks."""
+@ahead.Work
+def commanded(folder: Path) -> tuple[Path, int, str, str, Path]:
+    """A run of two processes, how it was stopped and resumed and what was said, and the same run of one process.
+
+    Without --out: the processes agree on a folder, and the first alone writes, locks and speaks.
+    """
     settings = {"model": "test_resnet", "size": 32, "categories": 4, "steps": 24, "batch": 8, "device": "cpu"}
     settings |= {"precision": "fp32", "optimizer": "sgd", "lr": 0.003}
     given = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-    path = tmp_path / "runs" / "pretrain-001"
-    launch = _launched("-m", "firstlight", "pretrain", *given, cwd=tmp_path)
+    path = folder / "runs" / "pretrain-001"
+    launch = _launched("-m", "firstlight", "pretrain", *given, cwd=folder)
     try:
         end = time.monotonic() + 100
         while not any(event["event"] == "step" for event in read_events(path)):
@@ -139,28 +148,31 @@ def test_the_command_line_under_torchrun_stops_resumes_and_learns_what_one_proce
             assert time.monotonic() < end
             time.sleep(0.01)
         os.kill(int((path / "run.lock").read_text().split()[1]), signal.SIGTERM)
-        said = launch.communicate(timeout=60)[1]
+        stopped = launch.communicate(timeout=60)[1]
     finally:
         launch.kill()
         launch.wait()
-    assert launch.returncode != 0
-    assert "exitcode  : 143" in said
-    stops = [line for line in said.splitlines() if line.startswith("firstlight:")]
-    assert len(stops) == 1
-    assert "; saved" in stops[0]
     assert len(list((path / "checkpoints").iterdir())) == 1
     assert [folder.name for folder in path.parent.iterdir()] == [path.name]
 
     again = _launched("-m", "firstlight", "resume", str(path))
-    said = again.communicate(timeout=100)[1]
-    assert again.returncode == 0, said
-    assert said.count("goes on after step") == said.count("encoder: ") == 1
-    told = [event["step"] for event in read_events(path) if event["event"] == "step"]
-    assert told == list(range(1, 25))
-
+    resumed = again.communicate(timeout=100)[1]
+    assert again.returncode == 0, resumed
     recipe = load(path)
     assert isinstance(recipe, Pretrain)
-    alone = drain(recipe.moved(tmp_path / "alone").run())
+    return path, launch.returncode, stopped, resumed, drain(recipe.moved(folder / "alone").run())
+
+
+def test_the_command_line_under_torchrun_stops_resumes_and_learns_what_one_process_learns():
+    path, status, stopped, resumed, alone = commanded()
+    assert status != 0
+    assert "exitcode  : 143" in stopped
+    stops = [line for line in stopped.splitlines() if line.startswith("firstlight:")]
+    assert len(stops) == 1
+    assert "; saved" in stops[0]
+    assert resumed.count("goes on after step") == resumed.count("encoder: ") == 1
+    told = [event["step"] for event in read_events(path) if event["event"] == "step"]
+    assert told == list(range(1, 25))
     ours, theirs = (safetensors.torch.load_file(p / "encoder" / "model.safetensors") for p in (path, alone))
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-4)  # in float32; in float64 above, 1e-6

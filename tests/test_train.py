@@ -172,12 +172,16 @@ def test_ten_such_steps_in_a_row_end_the_training_and_keep_the_last_good_checkpo
         ({"batch": 16}, "8 pictures in 1 parts, the setup wants 16"),
         ({"precision": "fp61"}, "did you mean 'fp16'"),
         ({"precision": "fp16"}, "it has: fp32, bf16"),
-        ({"optimisation": Optimisation(optimizer="sdg")}, "did you mean 'sgd'"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_at_once(changes, words):
     with pytest.raises(InputError, match=words):
         next(train(tiny(), TinyBatches(), setup(**changes)))
+
+
+def test_an_unknown_optimizer_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match=r"optimizer='sdg'.*'adamw', 'sgd', 'lars'.*did you mean 'sgd'"):
+        Optimisation(optimizer="sdg")
 
 
 def test_closing_the_generator_cancels_and_closes_the_batches():

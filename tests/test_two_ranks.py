@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+import ahead
 import tiny
 from firstlight import ranks, spec
 from firstlight.errors import InputError
@@ -19,12 +20,17 @@ SAMPLES = 6
 CASES = [(name, model) for name in spec.names("methods") for model in (tiny.VIT, tiny.RESNET)]
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory) -> tuple[dict, dict]:
-    """What one process and what two processes found, for every case; all in one pair, since starting it is slow."""
-    folder = tmp_path_factory.mktemp("ranks")
+@ahead.Work
+def met(folder: Path) -> Path:
+    """What one process and what two processes find, for every case; all in one pair, since starting it is slow."""
     torch.multiprocessing.spawn(_process, (str(folder),), nprocs=2)
-    return torch.load(folder / "one.pt"), torch.load(folder / "two.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> tuple[dict, dict]:
+    folder = met()
+    return torch.load(folder / "one-0.pt") | torch.load(folder / "one-1.pt"), torch.load(folder / "two.pt")
 
 
 @pytest.mark.parametrize(("name", "model"), CASES)
@@ -47,8 +53,7 @@ def test_every_batch_norm_was_replaced(outcomes):
 
 def _process(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    if rank == 0:
-        torch.save({case: _learn(*case) for case in CASES}, Path(folder) / "one.pt")
+    torch.save({case: _learn(*case) for case in CASES[rank::2]}, Path(folder) / f"one-{rank}.pt")  # half each, alone
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from firstlight.views.random import uniforms
 
 VIT = "vit_tiny_patch16_224(patch_size=8, embed_dim=48, depth=2, num_heads=2)"
 RESNET = "test_resnet"
+SWIN = "swin_tiny_patch4_window7_224(patch_size=2, depths=(1, 1, 1, 1), embed_dim=24)"
 SIZE = 32
 SMALL = {
     "hidden": 32,
@@ -64,6 +66,10 @@ def kept(role: str, model: str = VIT) -> str:
     """The folder of a kept tiny encoder, made once in each process and left to the system to tidy up."""
     torch.manual_seed(0)
     encoder = filled(Encoder(model, size=SIZE), start=sum(role.encode()))
+    if encoder.maskable:  # the last head matters most, and not the first, with which one that has not looked begins
+        with torch.no_grad():
+            attention = encoder.net.blocks[-1].attn
+            attention.proj.weight[:, -attention.head_dim :] *= 100
     return str(encoder.save(tempfile.mkdtemp(prefix="firstlight-tiny-")))
 
 
@@ -126,6 +132,42 @@ def three_steps(method: Method) -> list[float]:
         method.after_step(step / 3)
         losses.append(loss.item())
     return losses
+
+
+def learned_ramps(method: Method) -> tuple[list[float], torch.Tensor]:
+    """The losses of 25 steps on the same four pictures, which grow lighter to each side, and these."""
+    known = batch(method)
+    ramp = torch.linspace(-1, 1, SIZE).expand(3, SIZE, SIZE)
+    known.views[0] = torch.stack([ramp, -ramp, ramp.mT, -ramp.mT])
+    optimizer, losses = torch.optim.AdamW(method.parameters(), lr=3e-3), []
+    for _ in range(25):
+        loss = method(known, 0.0)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, known.views[0]
+
+
+def assert_centres_move_once(whole: Method, parts: Method, second: str, cuts: tuple[int, ...]) -> None:
+    """The centres of ``targets`` and of another part are the same whether a step has one batch or several parts.
+
+    Args:
+        whole: sees a batch of six pictures.
+        parts: the same method, sees it cut at some places.
+        second: the name of the other part.
+        cuts: the places, from 0 to 6.
+    """
+    whole(batch(whole, samples=6), 0.0)
+    whole.after_step(0.0)
+    for start, end in itertools.pairwise(cuts):
+        parts(rows(batch(parts, samples=6), slice(start, end)), 0.0)
+        assert not getattr(parts, second).center.value.any(), "not before the step"
+    parts.after_step(0.0)
+    for name in ("targets", second):
+        mine, theirs = (getattr(method, name).center.value for method in (parts, whole))
+        assert theirs.any()
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)
 
 
 def momenta(method: nn.Module) -> list[Momentum]:

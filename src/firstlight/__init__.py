@@ -23,8 +23,10 @@ __all__ = [
     "compare",
     "evaluate",
     "finetune",
+    "inspect",
     "list_evaluations",
     "list_formulas",
+    "list_inspections",
     "list_methods",
     "load",
     "load_classifier",
@@ -46,6 +48,11 @@ def finetune(data: str | Path, **settings: Any) -> Path:
 def evaluate(data: str | Path, **settings: Any) -> Path:
     """Measures an encoder on labelled pictures; returns the run folder. Settings: ``recipe.evaluate.Evaluate``."""
     return _run("evaluate", {"data": str(data), **settings})
+
+
+def inspect(what: str, run: str | Path, **settings: Any) -> Path:
+    """Draws what a pre-training makes of pictures; returns the PNG file. Settings: ``recipe.inspect.Inspect``."""
+    return _run("inspect", {"what": what, "folder": Path(run), **settings})
 
 
 def compare(data: str | Path, **settings: Any) -> Path:
@@ -104,6 +111,11 @@ def list_evaluations() -> list[str]:
     return _names("evaluations")
 
 
+def list_inspections() -> list[str]:
+    """The names of all ways to look inside what was trained."""
+    return _names("inspections")
+
+
 def _names(folder: str) -> list[str]:
     from . import spec
 
@@ -116,5 +128,5 @@ def _run(name: str, settings: dict[str, Any]) -> Path:
     from .recipe import Recipe
 
     kind = spec.find("recipe", name, Recipe)
-    spec.check(kind, {k: v for k, v in settings.items() if k != "data"}, name)
+    spec.check(kind, {k: v for k, v in settings.items() if k not in ("data", "what", "folder")}, name)
     return watch(kind(**settings).run())

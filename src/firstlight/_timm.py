@@ -4,6 +4,7 @@ Wightman, PyTorch Image Models. https://github.com/huggingface/pytorch-image-mod
 """
 
 import contextlib
+import fnmatch
 import math
 import re
 from typing import Any
@@ -179,6 +180,12 @@ def layers(net: Any, model: str) -> tuple[dict[str, int], int]:
     ranks = {place: rank for rank, place in enumerate(sorted(set(places.values())))}
     closing = max(ranks)[-1] in (LAST, math.inf)
     return {name: ranks[place] for name, place in places.items()}, len(ranks) - closing
+
+
+def undecayed(net: Any) -> set[str]:
+    """The names of the parameters that take no weight decay by the model's own account."""
+    listed = getattr(net, "no_weight_decay", set)()
+    return {name for name, _ in net.named_parameters() if any(fnmatch.fnmatch(name, pattern) for pattern in listed)}
 
 
 def _place_in(matcher: dict[str, Any], name: str) -> tuple[float, ...]:

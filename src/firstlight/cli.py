@@ -18,9 +18,9 @@ from .errors import FirstlightError, InputError, Stopped, unknown
 COMMANDS = {
     "run": "repeat a recipe.json or a run folder's recipe in a new folder, or run a published recipe by name",
     "resume": "go on with a run that was stopped or killed",
-    "list": "list formulas, methods, models, evaluations or published recipes",
+    "list": "list formulas, methods, models, evaluations, inspections or published recipes",
 }
-LISTS = ("formulas", "methods", "models", "evaluations", "recipes")
+LISTS = ("formulas", "methods", "models", "evaluations", "inspections", "recipes")
 
 
 def run(arguments: list[str]) -> int:
@@ -176,5 +176,5 @@ def _help() -> str:
 
 def _ordered(names: list[str]) -> list[str]:
     """The commands in the order in which a newcomer meets them; new ones come last."""
-    first = ["quickstart", "compare", "render", "pretrain", "finetune", "evaluate", "report", "export"]
+    first = ["quickstart", "compare", "render", "pretrain", "finetune", "evaluate", "inspect", "report", "export"]
     return [name for name in first if name in names] + [name for name in names if name not in first]

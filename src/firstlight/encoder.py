@@ -1,25 +1,22 @@
-"""The encoder: any timm classification model without its classifier; nothing beside it knows timm's internals.
+"""The encoder: any timm classification model without its classifier; all else here sees timm through it alone.
 
 Wightman, PyTorch Image Models. https://github.com/huggingface/pytorch-image-models
 """
 
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, cast
 
 import timm
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from . import _timm
-from . import weights as stored
+from . import _timm, encoder_folder
 from .errors import InputError, unknown
 from .neck import Neck, rebuilt
-from .reading import Reading, chosen, through
+from .network import Network, Seen
+from .reading import Reading, chosen
 from .reading import rebuilt as read_again
 from .spec import Spec
 from .views.lab import as_colours, as_grey, lab_of
@@ -28,7 +25,7 @@ from .weights import read_weights
 __all__ = ["Encoder", "load_classifier", "load_weights", "names", "read_weights"]
 
 
-class Encoder(nn.Module):
+class Encoder(Network):
     """A timm model that turns pictures into features. Its initial weights depend on torch's global seed alone.
 
     Args:
@@ -63,44 +60,19 @@ class Encoder(nn.Module):
             features.
     """
 
-    net: Any
-
     def __init__(self, model: str | Spec, *, size: int = 224, channels: int = 3, drop_path: float = 0.0):
-        super().__init__()
-        spec, self.size = _timm.understood(model, size)
-        self.model = str(spec)
-        self.channels = channels
-        if channels not in (1, 3):
-            raise InputError(f"{self.model!r}: channels must be 1 or 3, got {channels!r}")
-        if not 0 <= drop_path < 1:
-            raise InputError(f"{self.model!r}: drop_path must be from 0 to below 1, got {drop_path!r}")
-
-        self.net, self.arguments = _timm.build(spec, self.size, channels, drop_path)
-        self.multiple = _timm.multiple(self.net)
-        self.any_size = _timm.takes_any_size(self.net)
-        self.maskable = isinstance(self.net, VisionTransformer)
-        self.entry: int | None = _timm.entry(self.net)
-        self.prefix: int = getattr(self.net, "num_prefix_tokens", 0)
+        super().__init__(model, size=size, channels=channels, drop_path=drop_path)
         self.mean: float | tuple[float, ...] = 0.5
         self.std: float | tuple[float, ...] = 0.5
-        self.check_size(self.size)
-
-        self.drop_path = drop_path
         self.colour: Encoder | None = None
         self.neck: Neck | None = None
         self.reading: Reading | None = None
-        self.width, (tokens, self.token_width) = self._tried()
-        self.regions = tokens - self.prefix
-        grid = (self.size // self.multiple) ** 2
-        isotropic = self.multiple > 1 and self.regions == grid
-        self.patch: int | None = self.multiple if isotropic else None
-        self.patches: int | None = grid if isotropic else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``[B, width]`` of normalised pictures ``[B, channels, S, S]``: pooled, then through the neck."""
         if self.reading is None:
-            return self._pooled(self._each(x))
-        return self._finished(self.reading(self.net, self._entered(x)))
+            return self._pooled(self._each(x, Seen()))
+        return self._finished(self.reading(self.net, self._entered(x, Seen())))
 
     def tokens(
         self,
@@ -126,18 +98,18 @@ class Encoder(nn.Module):
             beside: ``[B, M, entry]``, tokens of something else, their positions added, which are numbered after the
                 patches; ``keep`` then chooses among all. Vision Transformers only (``maskable``).
         """
-        return _joined([part._flat(of) for part, of in self._each(x, keep, hidden, hole, beside)])
+        return _joined([part._flat(of) for part, of in self._each(x, Seen(keep, hidden, hole, beside))])
 
     def pooled_and_tokens(
         self, x: Tensor, hidden: Tensor | None = None, hole: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """What ``forward`` and what ``tokens`` gives, in one pass."""
-        features = self._each(x, None, hidden, hole)
+        seen = Seen(hidden=hidden, hole=hole)
+        features = self._each(x, seen)
         tokens = _joined([part._flat(of) for part, of in features])
         if self.reading is None:
             return self._pooled(features), tokens
-        read = self.reading(self.net, self._entered(x, None, hidden, hole))
-        return self._finished(read), tokens
+        return self._finished(self.reading(self.net, self._entered(x, seen))), tokens
 
     def add_neck(self, hidden: int, layers: int) -> None:
         """Adds so many layers (Linear, batch norm, ReLU) of a width to the end, which train and are saved with it.
@@ -187,15 +159,6 @@ class Encoder(nn.Module):
         if self.colour is not None:
             raise InputError(f"{self.model!r} has a second network and is read at the end; load it with colour=False")
         self.reading = chosen(self.net, block, causal, self.model)
-
-    def level_patches(self) -> None:
-        """Makes the layer that cuts the picture into patches see the mean colour of each patch alone.
-
-        What it answers to patches of one colour stays as it is. Trained on such patches it keeps seeing the mean
-        alone, since all pixels of a patch then have the same gradient.
-        """
-        weight = _timm.embedding(self.net).proj.weight
-        weight.data.copy_(weight.data.mean((2, 3), keepdim=True).expand_as(weight))
 
     def freeze_patches(self) -> None:
         """Leaves the layer that cuts the picture into patches as it is (MoCo v3); a model without one stays."""
@@ -259,10 +222,8 @@ class Encoder(nn.Module):
     @property
     def undecayed(self) -> set[str]:
         """Names of parameters that take no weight decay by the model's own account (positions, class token, ...)."""
-        listed = getattr(self.net, "no_weight_decay", set)()
-        found = (name for name, _ in self.net.named_parameters() if any(fnmatch.fnmatch(name, p) for p in listed))
         second = self.colour.undecayed if self.colour is not None else set()
-        return {f"net.{name}" for name in found} | {f"colour.{name}" for name in second}
+        return {f"net.{name}" for name in _timm.undecayed(self.net)} | {f"colour.{name}" for name in second}
 
     def save(self, folder: str | Path, *, head: nn.Linear | None = None, classes: Sequence[str] = ()) -> Path:
         """Writes ``model.safetensors`` and ``config.json``, each in one piece, and returns the folder.
@@ -282,7 +243,6 @@ class Encoder(nn.Module):
             InputError: if the model has no place for such a classifier.
             DiskError: if the disk refuses.
         """
-        apart = any(part is not None for part in (self.neck, self.reading, self.colour))
         about: dict[str, Any] = {
             "model": self.model,
             "size": self.size,
@@ -292,26 +252,19 @@ class Encoder(nn.Module):
             "std": self.std,
             "architecture": Spec.parse(self.model).name,
             "model_args": self.arguments,
-            "num_classes": head.out_features if head and not apart else 0,
+            "num_classes": 0,
             **({"label_names": list(classes)} if classes else {}),
             **({"reading": asdict(self.reading)} if self.reading else {}),
         }
-        weights = stored.with_classifier(self.net, head) if head and not apart else self.net.state_dict()
         beside: dict[str, dict[str, nn.Module]] = {}
         if self.colour is not None:
-            beside["colour"], about["colour"] = {"net": self.colour.net}, {"num_classes": 0}
-        if self.neck is not None or (head and self.reading is not None):
-            beside["neck"] = {"neck": self.neck} if self.neck is not None else {}
-            widths = {"widths": list(self.neck.widths)} if self.neck is not None else {}
-            about["neck"] = {**widths, "num_classes": 0}
-        if head and apart:
-            last = list(beside)[-1]
-            beside[last]["head"], about[last]["num_classes"] = head, head.out_features
-        files = {
-            file: {f"{part}.{name}": value for part, of in parts.items() for name, value in of.state_dict().items()}
-            for file, parts in beside.items()
-        }
-        return stored.write_encoder(Path(folder), weights, about, files)
+            beside["colour"], about["colour"] = {"net": self.colour.net}, {}
+        if self.neck is not None:
+            beside["neck"] = {"neck": self.neck}
+            about["neck"] = {"widths": list(self.neck.widths)}
+        elif head and self.reading is not None:  # the classifier is on a block, where timm has no place for it
+            beside["neck"], about["neck"] = {}, {}
+        return encoder_folder.write_encoder(Path(folder), self.net, about, beside, head)
 
     @classmethod
     def load(
@@ -348,46 +301,28 @@ class Encoder(nn.Module):
             encoder = cls(model, drop_path=drop_path, **given)
             load_weights(encoder, path)
             return encoder
-        folder = stored.encoder_folder(Path(path))
-        config = stored.read_config(folder)
+        folder = encoder_folder.folder_of(Path(path))
+        config = encoder_folder.read_config(folder)
         given = {"size": config["size"], "channels": config["channels"], **given}
         encoder = cls(config["model"], drop_path=drop_path, **given)
-        encoder.mean, encoder.std = (stored.for_channels(config[key], encoder.channels) for key in ("mean", "std"))
-        encoder._place(stored.read_verified(folder / "model.safetensors", config["sha256"]), str(folder))
+        encoder.mean = encoder_folder.for_channels(config["mean"], encoder.channels)
+        encoder.std = encoder_folder.for_channels(config["std"], encoder.channels)
+        encoder._place(encoder_folder.read_verified(folder / "model.safetensors", config["sha256"]), str(folder))
         if colour and "colour" in config:
             encoder.add_colour()
-            weights, source = stored.read_after(folder, config, "colour")["net"], str(folder / "colour.safetensors")
-            cast("Encoder", encoder.colour)._place(weights, source)
+            weights = encoder_folder.read_beside(folder, config, "colour", "net")
+            cast("Encoder", encoder.colour)._place(weights, str(folder / "colour.safetensors"))
         neck = neck and (colour or "colour" not in config)
         if neck and "reading" in config:
             encoder.reading = read_again(config["reading"], encoder.net, encoder.model, str(folder / "config.json"))
             for part in encoder.reading.unused(encoder.net):
                 part.requires_grad_(False)
         if neck and "neck" in config:
-            weights, source = stored.read_after(folder, config, "neck")["neck"], str(folder / "neck.safetensors")
+            weights, source = encoder_folder.read_beside(folder, config, "neck", "neck"), folder / "neck.safetensors"
             if weights or "widths" in config["neck"]:  # otherwise it is the classifier's file alone
-                encoder.neck = rebuilt(config["neck"], weights, encoder.width, source)
+                encoder.neck = rebuilt(config["neck"], weights, encoder.width, str(source))
                 encoder.width = encoder.neck.widths[-1]
         return encoder
-
-    def check_size(self, side: int) -> None:
-        """Refuses pictures of a side that the model cannot take.
-
-        Raises:
-            InputError: naming the nearest side that it can.
-        """
-        if side % self.multiple:
-            raise _timm.indivisible(self.model, side, self.multiple)
-        if side != self.size and not self.any_size:
-            raise InputError(
-                f"{self.model!r} was built for pictures of size {self.size} and takes no other, got {side}"
-            )
-
-    def _check(self, x: Tensor) -> None:
-        if x.ndim != 4 or x.shape[1] != self.channels:
-            raise InputError(f"{self.model!r} takes pictures [B, {self.channels}, S, S], got {list(x.shape)}")
-        self.check_size(x.shape[2])
-        self.check_size(x.shape[3])
 
     def _shown(self, x: Tensor) -> list[tuple["Encoder", Tensor]]:
         """Whose network sees what of pictures: all of them, or the first the lightness and the second the colours."""
@@ -397,105 +332,15 @@ class Encoder(nn.Module):
         lab = lab_of(x, self.mean, self.std)
         return [(self, as_grey(lab, self.mean, self.std).to(x.dtype)), (self.colour, as_colours(lab).to(x.dtype))]
 
-    def _each(self, x: Tensor, *given: Tensor | None) -> list[tuple["Encoder", Any]]:
+    def _each(self, x: Tensor, seen: Seen) -> list[tuple["Encoder", Any]]:
         """Each network's last features."""
-        return [(part, part._features(view, *given)) for part, view in self._shown(x)]
-
-    def _features(
-        self,
-        x: Tensor,
-        keep: Tensor | None = None,
-        hidden: Tensor | None = None,
-        hole: Tensor | None = None,
-        beside: Tensor | None = None,
-    ) -> Tensor:
-        """A model's last features: of the whole picture, of the patches kept, or with a hole for those hidden."""
-        if keep is None and hidden is None and beside is None and not self.causal:
-            self._check(x)
-            return self.net.forward_features(x)
-        entered = self._entered(x, keep, hidden, hole, beside)
-        if not self.maskable:
-            return self.net.norm(self.net.layers(entered))
-        return self.net.norm(through(self.net.blocks, entered, self.causal))
-
-    def _entered(
-        self,
-        x: Tensor,
-        keep: Tensor | None = None,
-        hidden: Tensor | None = None,
-        hole: Tensor | None = None,
-        beside: Tensor | None = None,
-    ) -> Tensor:
-        """What enters the first block of a Vision Transformer, or the first stage of a Swin."""
-        self._check(x)
-        if ((keep is not None or beside is not None) and not self.maskable) or self.entry is None:
-            what, others = (
-                ("encode some patches alone", "") if hidden is None else ("hide patches", " or a Swin (swin_)")
-            )
-            raise InputError(f"{self.model!r} cannot {what}; choose a Vision Transformer (vit_, deit_){others}")
-        if keep is not None and (keep.dtype != torch.int64 or keep.ndim != 2 or len(keep) != len(x)):
-            raise InputError(f"keep must be int64 [{len(x)}, K], got {keep.dtype} {list(keep.shape)}")
-
-        embedded = self.net.patch_embed(x)
-        if hidden is not None:
-            embedded = _timm.filled(embedded, hidden, hole)
-        if not self.maskable:
-            return embedded
-
-        everything = self.net._pos_embed(embedded)  # positions are added before any patch is left out
-        if beside is not None:
-            everything = torch.cat([everything, beside.to(everything.dtype)], 1)
-        if keep is not None:
-            first, rest = everything[:, : self.prefix], everything[:, self.prefix :]
-            everything = torch.cat([first, rest.gather(1, keep[..., None].expand(-1, -1, rest.shape[-1]))], 1)
-        return self.net.norm_pre(everything)
+        return [(part, part._features(view, seen, part.causal)) for part, view in self._shown(x)]
 
     def _pooled(self, features: list[tuple["Encoder", Any]]) -> Tensor:
         return self._finished(_joined([part.net.forward_head(of, pre_logits=True) for part, of in features]))
 
     def _finished(self, pooled: Tensor) -> Tensor:
         return pooled if self.neck is None else self.neck(pooled)
-
-    def _flat(self, features: Tensor) -> Tensor:
-        """A model's last features as tokens ``[B, N, C]``."""
-        if not isinstance(features, Tensor):
-            raise InputError(f"{self.model!r} has several sets of tokens at once; choose another model")
-        if features.ndim == 4:
-            channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
-            return features.flatten(1, 2) if channels_last else features.flatten(2).transpose(1, 2)
-        if self.maskable and isinstance(self.net.norm, nn.Identity):
-            return self.net.fc_norm(features)  # models that pool by averaging keep their final norm behind the pooling
-        return features
-
-    @torch.no_grad()
-    def _tried(self) -> tuple[int, tuple[int, int]]:
-        """The width of the pooled features of a blank picture, and the number and width of its tokens."""
-        self.net.eval()
-        blank = torch.zeros(1, self.channels, self.size, self.size)
-        try:
-            features = self.net.forward_features(blank)
-            pooled = self.net.forward_head(features, pre_logits=True)
-        except Exception as error:  # whatever a model raises when a picture is too small for it
-            raise InputError(
-                f"{self.model!r} does not work on pictures of size {self.size}: {_timm.line(error)}"
-            ) from error
-        finally:
-            self.net.train()
-        if not isinstance(pooled, Tensor) or pooled.ndim != 2:
-            raise InputError(f"{self.model!r} gives no pooled features [B, width]; choose a classification model")
-        count, width = self._flat(features).shape[1:] if isinstance(features, Tensor) else (0, 0)
-        return pooled.shape[1], (count, width)
-
-    def _place(self, weights: dict[str, Tensor], source: str) -> list[str]:
-        fitted, notes = stored.fit(weights, self.net, self.patches, f"{source!r} does not fit {self.model!r}")
-        self.net.load_state_dict(fitted)
-        return notes
-
-    @cached_property
-    def _order(self) -> tuple[dict[str, int], int]:
-        """Each parameter's layer, and the last layer's number."""
-        layers, last = _timm.layers(self.net, self.model)
-        return {f"net.{name}": layer for name, layer in layers.items()}, last
 
 
 def _joined(parts: list[Tensor], dim: int = -1) -> Tensor:
@@ -533,8 +378,8 @@ def load_classifier(path: str | Path, *, size: int | None = None, channels: int 
         CorruptError: if the weights are not those that were written.
     """
     encoder = Encoder.load(path, size=size, channels=channels)
-    folder = stored.encoder_folder(Path(path))
-    weights = stored.read_head(folder, stored.read_config(folder), encoder.net.state_dict())
+    folder = encoder_folder.folder_of(Path(path))
+    weights = encoder_folder.read_head(folder, encoder_folder.read_config(folder), encoder.net.state_dict())
     head = nn.Linear(encoder.width, len(weights["weight"]))
     head.load_state_dict(weights)
     return nn.Sequential(encoder, head).eval()

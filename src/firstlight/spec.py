@@ -8,6 +8,8 @@ import ast
 import difflib
 import importlib
 import inspect
+import reprlib
+import sys
 import types
 import typing
 from dataclasses import dataclass, field
@@ -15,9 +17,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import InputError, unknown
+from .ranges import Range
 
 Component = TypeVar("Component")
 ROOT = Path(__file__).parent
+MOST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def settings_of(component: type) -> dict[str, inspect.Parameter]:
 
 
 def check(component: type, settings: dict[str, Any], name: str) -> None:
-    """Refuses unknown settings and settings of the wrong type.
+    """Refuses unknown settings, settings of the wrong type, and numbers outside the range that their type names.
 
     Raises:
         InputError: naming the setting, what was given, what is allowed, and the nearest match.
@@ -107,12 +111,16 @@ def check(component: type, settings: dict[str, Any], name: str) -> None:
         if key not in allowed:
             close = difflib.get_close_matches(key, allowed, n=1)
             listed = ", ".join(f"{k}={p.default!r}" for k, p in allowed.items()) or "none"
-            nearest = f"did you mean {close[0]!r}? " if close else ""
-            raise InputError(f"{name!r} has no setting {key!r}; {nearest}its settings: {listed}")
-        if key in hints and not _fits(value, hints[key]):
-            raise InputError(
-                f"{name}({key}={value!r}): expected {_readable(hints[key])}, default {allowed[key].default!r}"
-            )
+            meant = f"did you mean {close[0]!r}? " if close else ""
+            raise InputError(f"{name!r} has no setting {key!r}; {meant}its settings: {listed}")
+        hint = hints.get(key, Any)
+        fits = _fits(value, hint)
+        nearest = _nearest(value, hint) if fits else value
+        if not fits or nearest != value:
+            expected = f"expected {_readable(hint)}, default {allowed[key].default!r}"
+            close = difflib.get_close_matches(str(value), _words(hint), n=1)
+            better = f"; nearest: {nearest!r}" if fits else f"; did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"{name}({key}={_short(value)}): {expected}{better}")
 
 
 def build(folder: str, text: str | Spec, base: type[Component], *given: Any, **derived: Any) -> Component:
@@ -136,25 +144,28 @@ def build(folder: str, text: str | Spec, base: type[Component], *given: Any, **d
 
 def _hints(component: type) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(component.__init__)
+        return typing.get_type_hints(component.__init__, include_extras=True)
     except (NameError, TypeError):  # a hint that only exists while type checking
         return {}
 
 
 def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type, whatever range the type names."""
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or isinstance(hint, TypeVar):
         return True
+    if origin is typing.Annotated:
+        return _fits(value, inside[0])
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in inside)
     if origin is typing.Literal:
-        return value in inside
+        return any(value == option and type(value) is type(option) for option in inside)
     if origin is tuple and isinstance(value, (tuple, list)):
         if len(inside) == 2 and inside[1] is Ellipsis:
             return all(_fits(item, inside[0]) for item in value)
         return len(value) == len(inside) and all(_fits(v, h) for v, h in zip(value, inside))
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    if hint is float:  # neither NaN nor infinite, nor an integer that no float can hold
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and -MOST <= value <= MOST
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is type(None) or hint is None:
@@ -163,10 +174,42 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, plain) if isinstance(plain, type) else True
 
 
+def _nearest(value: Any, hint: Any) -> Any:
+    """The value nearest to one of this type that is in the type's range: the same, if it is."""
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        for limits in inside[1:]:
+            value = limits.nearest(value) if isinstance(limits, Range) else value
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _nearest(value, next(option for option in inside if _fits(value, option)))
+    if origin is tuple:
+        each = inside[:1] * len(value) if inside[1:] == (Ellipsis,) else inside
+        return type(value)(_nearest(item, option) for item, option in zip(value, each))
+    return value
+
+
+def _words(hint: Any) -> list[str]:
+    """The words that a type lets in."""
+    inside = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return [option for option in inside if isinstance(option, str)]
+    return [word for option in inside for word in _words(option)]
+
+
 def _readable(hint: Any) -> str:
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        limits = [str(more) for more in inside[1:] if isinstance(more, Range)]
+        return " from ".join([_readable(inside[0]), *limits])
     if origin is typing.Literal:
         return "one of " + ", ".join(repr(option) for option in inside)
     if origin in (typing.Union, types.UnionType):
         return " or ".join("None" if option is type(None) else _readable(option) for option in inside)
+    if origin is tuple:
+        return f"tuple[{', '.join('...' if option is Ellipsis else _readable(option) for option in inside)}]"
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _short(value: Any) -> str:
+    return reprlib.repr(value) if isinstance(value, int) else repr(value)

@@ -111,7 +111,7 @@ def place_of(path: str | Path) -> Path | None:
     """The folder that holds ``rgb`` and maps beside it, or None where there are no maps.
 
     Raises:
-        InputError: if there are maps without ``rgb``.
+        InputError: if there are maps without ``rgb``, or ``rgb`` has folders beside it of other names than maps have.
     """
     root = Path(os.path.expanduser(path))
     for place in (root / "train", root):
@@ -120,6 +120,14 @@ def place_of(path: str | Path) -> Path | None:
             return place
         if FOLDERS.keys() & set(there):
             raise InputError(f"{shown(place)} has a folder {there[0]} but none named rgb, for the pictures themselves")
+        if (place / "rgb").is_dir():
+            others = sorted(shown(str(each.name)) for each in place.iterdir() if each.is_dir() and each.name != "rgb")
+            known = "; ".join(f"{kind} in {' or '.join(names)}" for kind, names in FOLDERS.items())
+            if others:
+                raise InputError(
+                    f"{shown(place)} has no maps beside rgb, but {some(others, 3)}; expected are {known}. "
+                    f"Rename the folder, or give {shown(place / 'rgb')} for the pictures alone"
+                )
     return None
 
 

@@ -1,22 +1,19 @@
 """What is measured of every classifier alike: accuracies, the confusion matrix, and its most confident mistakes."""
 
-import base64
-import io
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from ..data import Pictures, Split, Subset
 from ..errors import InputError
 from ..events import Events, Note
+from ..result import thumbnail
 from . import Result
 from ._intervals import interval
 
 MOST_CLASSES = 60  # beyond this a confusion matrix is neither readable nor small; a list of confusions replaces it
 MOST_MISTAKES = 12
-THUMBNAIL = 96
 
 
 def usable(split: Split) -> Events[Split]:
@@ -180,15 +177,6 @@ def _mistakes(test: Pictures, guess: np.ndarray, confidence: np.ndarray, kind: s
         "columns": 6,
         "pictures": shown,
     }
-
-
-def thumbnail(picture: np.ndarray) -> str:
-    """A picture of at most 96 pixels a side as base64 of a PNG file."""
-    image = Image.fromarray(picture)
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _share(part: int, whole: int) -> float | str:

@@ -15,9 +15,9 @@ from ..data import Pictures, Split, Subset
 from ..encoder import Encoder
 from ..errors import InputError, unknown
 from ..events import Events, Note
+from ..result import thumbnail
 from . import Evaluation, Result
 from ._features import inputs
-from ._scoring import thumbnail
 from ._statistics import RESAMPLES, percentiles, resampled
 
 NORMAL = ("good", "normal", "free", "ok", "healthy", "defect_free", "defect-free")

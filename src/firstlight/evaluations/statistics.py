@@ -16,10 +16,10 @@ from ..data import Pictures, Split, Subset
 from ..encoder import Encoder
 from ..errors import InputError
 from ..events import Events, Note, Progress
+from ..result import thumbnail
 from ..views.make import show
 from . import Evaluation, Result
 from ._features import inputs
-from ._scoring import thumbnail
 from ._statistics import (
     FAINT,
     FIRST_CYCLES,

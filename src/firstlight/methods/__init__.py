@@ -1,15 +1,18 @@
 """A method says which views it wants and what the loss is. Nothing else."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .. import ranks, spec
 from ..encoder import Encoder
 from ..errors import InputError
 from ..events import Events
+from ..ranges import Range, Rate, Share, Weight
 from ..views import PLAIN, Batch, View
 
 if TYPE_CHECKING:
@@ -23,34 +26,37 @@ class Optimisation:
     """How a method's weights are moved. Each method carries its paper's values; a recipe may replace any of them."""
 
     optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
-    lr: float = 1e-3
+    lr: Rate = 1e-3
     """at a global batch of 256; scaled linearly with the batch"""
-    lr_end: float = 0.0
+    lr_end: Share = 0.0
     """the last learning rate as a fraction of the highest"""
-    warmup: float = 0.05
+    warmup: Share = 0.05
     """the fraction of the steps during which the rate rises linearly from 0"""
-    weight_decay: float | tuple[float, float] = 0.05
+    weight_decay: Weight | tuple[Weight, Weight] = 0.05
     """constant, or from the first to the second value along a cosine; not on biases and other 1-D weights, but for"""
     decay_vectors: bool = False
     """whether these decay too, as where a public code hands every weight to torch's SGD (MoCo, SimSiam)"""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     """AdamW's"""
-    momentum: float = 0.9
+    momentum: Share = 0.9
     """SGD's and LARS's"""
     lars: Literal["mocov3", "simclr", "swav"] = "mocov3"
     """which of the three published LARS rules; "swav" also decays and adapts biases and other 1-D weights"""
-    clip: float | None = None
+    clip: Annotated[float, Range(1e-6, 1e6)] | None = None
     """the largest gradient norm"""
     clip_each: bool = False
     """clip each weight tensor by itself, as DINO does, and not all of them together"""
-    layer_decay: float = 1.0
+    layer_decay: Share = 1.0
     """each layer's rate is this times the next one's (fine-tuning)"""
-    patch_rate: float = 1.0
+    patch_rate: Weight = 1.0
     """a factor of the rate of the layer that cuts the picture into patches (DINOv2)"""
-    vector_rate: float = 1.0
+    vector_rate: Weight = 1.0
     """a factor of the rate of biases and other 1-D weights (Barlow Twins)"""
     constant: tuple[str, ...] = ()
     """the method's modules whose rate neither warms up nor falls, such as SimSiam's predictor"""
+
+    def __post_init__(self):
+        spec.check(type(self), vars(self), "optimisation")
 
 
 class Method(nn.Module):
@@ -63,6 +69,9 @@ class Method(nn.Module):
     A subclass whose constructor has a setting ``categories`` learns from labels; it is given the number of classes.
     One with a setting ``pictures`` remembers something of every picture; it is given their number. One with ``maps``
     is told which there are by its settings ``has_depth`` and ``classes`` (their number, 0 without such maps).
+
+    What a setting's type says, a range of ``ranges`` included, is held to before the constructor begins; it need only
+    check what depends on the encoder or on several settings at once.
 
     Attributes:
         views: what the method wants to see of each picture; a setting may change an instance's.
@@ -77,7 +86,26 @@ class Method(nn.Module):
     synchronised: ClassVar[bool] = True
     least: ClassVar[int] = 1
     """pictures of all ranks that a pass needs, where there is no batch norm, which needs two"""
+    decays_places: ClassVar[bool] = True
+    """whether position embeddings, relative biases and class tokens decay like other weights, as in DINO and MAE"""
     encoder: Encoder
+
+    def __init_subclass__(cls, **others: Any):
+        super().__init_subclass__(**others)
+        construct, name = cls.__init__, cls.__module__.rpartition(".")[2]
+
+        @functools.wraps(construct)
+        def checked(self: Any, *given: Any, **settings: Any) -> None:
+            spec.check(cls, {key: value for key, value in settings.items() if key != "encoder"}, name)
+            try:
+                construct(self, *given, **settings)
+            except (MemoryError, RuntimeError) as error:
+                if not isinstance(error, MemoryError) and "alloc" not in str(error):
+                    raise
+                asked = spec.Spec(name, {key: settings[key] for key in settings if key != "encoder"})
+                raise InputError(f"{asked}: there is not enough memory for that; take less of it") from None
+
+        setattr(cls, "__init__", checked)  # noqa: B010  a type checker takes an assignment for a new signature
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
         """The loss of one batch, averaged over its samples.
@@ -103,11 +131,12 @@ class Method(nn.Module):
         """
         normed = any(isinstance(module, _BatchNorm) for module in self.modules())
         least, why = max(self.least, 2 if normed else 1), "batch norm" if normed else "the loss"
+        given, shares = f"batch={batch}" if parts == 1 else f"batch={batch} in {parts} parts", ranks.world() * parts
+        nearest = max(-(-least // ranks.world()), round(batch / shares)) * shares
         if batch // parts < least:
-            given = f"batch={batch}" if parts == 1 else f"batch={batch} in {parts} parts"
-            raise InputError(
-                f"{given}: {why} needs at least {least} pictures in a pass; nearest: batch={least * parts}"
-            )
+            raise InputError(f"{given}: {why} needs at least {least} pictures in a pass; nearest: batch={nearest}")
+        if batch % shares:
+            raise InputError(f"{given}: {ranks.world()} process(es) cannot share it evenly; nearest: batch={nearest}")
 
     def prepare(self, batches: "Batches") -> Events[None]:
         """Looks at the pictures before the first step, for methods that need to; a resumed training does not.

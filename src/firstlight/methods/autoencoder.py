@@ -13,6 +13,7 @@ from ..encoder import Encoder
 from ..errors import InputError
 from ..parts.losses import full
 from ..parts.painter import Painter
+from ..ranges import Share, Width
 from ..views import Batch, View
 from ..views.random import Salt, normal, uniforms
 from . import Method, Optimisation
@@ -36,15 +37,12 @@ class AutoEncoder(Method):
     optimisation = Optimisation(lr=1e-3, weight_decay=0.0)
 
     def __init__(
-        self, encoder: Encoder, *, noise: float = 0.0, corruption: Literal["masking", "gaussian"] = "masking",
-        width: int = 64,
+        self, encoder: Encoder, *, noise: Share = 0.0, corruption: Literal["masking", "gaussian"] = "masking",
+        width: Width = 64,
     ):  # fmt: skip
         super().__init__()
-        if corruption not in ("masking", "gaussian"):
-            raise InputError(f"autoencoder(corruption={corruption!r}): allowed are 'masking' and 'gaussian'")
-        if not 0 <= noise < (1 if corruption == "masking" else float("inf")):
-            most = "below 1, the share of hidden pixels" if corruption == "masking" else "any, in units of 0..1"
-            raise InputError(f"autoencoder(noise={noise}): allowed is 0 to {most}; try 0.25")
+        if noise == 1 and corruption == "masking":
+            raise InputError(f"autoencoder(noise={noise}): no pixel would be left; allowed is 0 to below 1, try 0.25")
         self.encoder, self.noise, self.corruption = encoder, noise, corruption
         self.painter = Painter(encoder, encoder.channels, encoder.size, width=width, tokens=False)
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from .. import ranks
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.heads import mlp
 from ..parts.losses import cross_correlation, spread
+from ..ranges import Embedding, Weight
 from ..views import BYOL, Batch
 from . import Method, Optimisation
 
@@ -31,10 +31,10 @@ class Barlow(Method):
     views = BYOL
     optimisation = Optimisation("lars", lr=0.2, lr_end=0.001, warmup=0.1, weight_decay=1e-6, vector_rate=0.024)
 
-    def __init__(self, encoder: Encoder, *, hidden: int = 1024, off_diagonal: float = 0.0051, public: bool = False):
+    def __init__(
+        self, encoder: Encoder, *, hidden: Embedding = 1024, off_diagonal: Weight = 0.0051, public: bool = False
+    ):
         super().__init__()
-        if not off_diagonal >= 0:
-            raise InputError(f"barlow(off_diagonal={off_diagonal}): allowed is 0 and more")
         self.encoder = encoder
         self.projector = mlp(encoder.width, hidden, hidden, layers=3)
         self.standardise = nn.BatchNorm1d(hidden, affine=False)

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from .. import ranks
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.holes import Holes
 from ..parts.losses import full, spread
+from ..parts.masks import some_of
 from ..parts.patches import enlarged
 from ..parts.residuals import shrink
 from ..parts.tokenizer import Tokenizer
+from ..ranges import Count, Share
 from ..views import Batch, View
 from . import Method, Optimisation
 
@@ -28,7 +29,7 @@ class BEiT(Method):
     tokenizer sees the student's picture resampled, where the paper cuts the same crop twice.
 
     Args:
-        encoder: a ViT or a Swin.
+        encoder: a ViT, whose features become the mean of the patches, as the paper fine-tunes, or a Swin.
         tokenizer: the run or encoder's folder of a `dvae`, or a file of the weights of DALL-E's public encoder.
         mask: the largest hidden share of the patches; rectangles that fit may cover a little less.
         smallest: the least area from which they are drawn, in patches; no more than a third of the side, squared.
@@ -37,22 +38,22 @@ class BEiT(Method):
 
     views = (View(scale=(0.08, 1.0), bicubic=True, jitter=(0.4, 0.4, 0.4, 0.0), jitter_p=1.0),)
     optimisation = Optimisation(lr=5e-4, warmup=0.1, weight_decay=0.05, clip=3.0)
+    decays_places = False
 
     def __init__(
-        self, encoder: Encoder, *, tokenizer: str = "", mask: float = 75 / 196, smallest: int = 16, fresh: bool = True
+        self, encoder: Encoder, *, tokenizer: str = "", mask: Share = 75 / 196, smallest: Count = 16, fresh: bool = True
     ):
         super().__init__()
         self.holes = Holes(encoder, "beit", chance=1.0, share=(mask, mask), smallest=smallest)
-        if not 1 <= encoder.regions * mask < encoder.regions or smallest < 1:
-            allowed = f"{1 / max(1, encoder.regions):.3f} to below 1, and 1 and more; try mask=0.4"
-            raise InputError(f"beit(mask={mask}, smallest={smallest}): allowed are {allowed}")
+        some_of(encoder, "beit", mask, int(encoder.regions * mask), encoder.regions, "patches")
         self.tokenizer = Tokenizer(tokenizer, encoder)
         if fresh:
             shrink(encoder)
-        self.encoder = encoder
-        self.head = nn.Linear(encoder.token_width, self.tokenizer.count)
+        encoder.average_patches()  # nothing is asked of a class token
+        self.encoder, self.head = encoder, nn.Linear(encoder.token_width, self.tokenizer.count)
         for weight in (self.holes.vector, self.head.weight):
             nn.init.trunc_normal_(weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
         codes = self.tokenizer(batch.views[0])

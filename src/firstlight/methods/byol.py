@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.heads import mlp
 from ..parts.losses import cosine_distance, spread
 from ..parts.momentum import Momentum
+from ..ranges import Embedding, Share, Width
 from ..views import BYOL as VIEWS
 from ..views import Batch
 from . import Method, Optimisation
@@ -32,10 +32,8 @@ class BYOL(Method):
     views = VIEWS
     optimisation = Optimisation("lars", lr=0.45, warmup=0.1, weight_decay=1e-6)
 
-    def __init__(self, encoder: Encoder, *, hidden: int = 1024, dim: int = 128, momentum: float = 0.9):
+    def __init__(self, encoder: Encoder, *, hidden: Width = 1024, dim: Embedding = 128, momentum: Share = 0.9):
         super().__init__()
-        if not 0 <= momentum <= 1:
-            raise InputError(f"byol(momentum={momentum}): allowed is 0 to 1")
         self.encoder = encoder
         self.projector = mlp(encoder.width, hidden, dim, bias=True)
         self.predictor = mlp(dim, hidden, dim, bias=True)

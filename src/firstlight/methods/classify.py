@@ -3,11 +3,14 @@
 Formula-driven supervised learning: Kataoka et al., ACCV 2020. https://arxiv.org/abs/2101.08515
 """
 
+from typing import Annotated
+
 from torch import Tensor, nn
 
 from ..encoder import Encoder
 from ..errors import InputError
 from ..parts.losses import cross_entropy
+from ..ranges import Range, Ratios, Several, Share, Shares, Weight
 from ..views import Batch, View
 from ..views.mix import mix
 from . import Method, Optimisation
@@ -38,21 +41,20 @@ class Classify(Method):
         self,
         encoder: Encoder,
         *,
-        categories: int = 1000,
-        smoothing: float = 0.1,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        scale: tuple[float, float] = (0.2, 1.0),
-        ratio: tuple[float, float] = (3 / 4, 4 / 3),
-        flip: float = 0.0,
-        flip_vertical: float = 0.0,
-        randaugment: float = 0.0,
-        erase: float = 0.0,
+        categories: Several = 1000,
+        smoothing: Share = 0.1,
+        mixup: Weight = 0.0,
+        cutmix: Weight = 0.0,
+        scale: Shares = (0.2, 1.0),
+        ratio: Ratios = (3 / 4, 4 / 3),
+        flip: Share = 0.0,
+        flip_vertical: Share = 0.0,
+        randaugment: Annotated[float, Range(0, 10)] = 0.0,
+        erase: Share = 0.0,
     ):
         super().__init__()
-        if not 0 <= smoothing < 1 or min(mixup, cutmix) < 0:
-            given = f"smoothing={smoothing}, mixup={mixup}, cutmix={cutmix}"
-            raise InputError(f"classify({given}): smoothing is from 0 to below 1, mixup and cutmix from 0 (off) up")
+        if smoothing == 1:
+            raise InputError("classify(smoothing=1): nothing of the label is left; allowed is 0 to below 1; try 0.1")
         crop: dict = {"scale": tuple(scale), "ratio": tuple(ratio), "flip": flip, "flip_vertical": flip_vertical}
         self.views = (View(**crop, randaugment=randaugment, erase=erase),)
         self.encoder = encoder

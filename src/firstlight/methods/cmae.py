@@ -6,7 +6,6 @@ Huang et al., TPAMI 2023. https://arxiv.org/abs/2207.13532
 from torch import Tensor
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.decoder import Decoder, initialise
 from ..parts.heads import OverPatches, mlp
 from ..parts.losses import info_nce
@@ -15,6 +14,7 @@ from ..parts.momentum import Momentum
 from ..parts.patches import compared, patchify, standardised
 from ..parts.positions import fix
 from ..parts.shift import SHIFTED, Shift
+from ..ranges import Embedding, Few, Share, Temperature, Weight, Width
 from ..views import Batch
 from . import Method, Optimisation
 
@@ -40,14 +40,12 @@ class CMAE(Method):
     optimisation = Optimisation(lr=1.5e-4, warmup=0.05, weight_decay=0.05, betas=(0.9, 0.95))
 
     def __init__(
-        self, encoder: Encoder, *, mask: float = 0.65, width: int | None = None, depth: int = 4, hidden: int = 512,
-        dim: int = 128, temperature: float = 0.07, weight: float = 1.0, momentum: float = 0.99, shift: float = 1 / 7,
-        fresh: bool = True,
+        self, encoder: Encoder, *, mask: Share = 0.65, width: Width | None = None, depth: Few = 4,
+        hidden: Width = 512, dim: Embedding = 128, temperature: Temperature = 0.07, weight: Weight = 1.0,
+        momentum: Share = 0.99, shift: Share = 1 / 7, fresh: bool = True,
     ):  # fmt: skip
         super().__init__()
         self.patch, self.length = leaving_out(encoder, mask, "cmae")
-        if not temperature > 0 or weight < 0:
-            raise InputError(f"cmae(temperature={temperature}, weight={weight}): allowed are above 0, 0 and more")
         self.shift = Shift(encoder, "cmae", shift)
         if fresh:
             initialise(encoder)

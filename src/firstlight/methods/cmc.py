@@ -10,8 +10,10 @@ from ..encoder import Encoder
 from ..errors import InputError
 from ..events import Events
 from ..parts.bank import Bank, Discrimination
+from ..parts.gamut import look_for_colours
 from ..parts.heads import check_widths
 from ..parts.losses import full, spread
+from ..ranges import Amount, Embedding, Share, Temperature
 from ..views import Batch
 from ..views.batches import Batches
 from . import Method, Optimisation
@@ -37,8 +39,8 @@ class CMC(Method):
     optimisation = Optimisation("sgd", lr=0.06, warmup=0.0, weight_decay=1e-4, decay_vectors=True)
 
     def __init__(
-        self, encoder: Encoder, *, pictures: int = 0, dim: int = 128, temperature: float = 0.07,
-        momentum: float = 0.5, negatives: int = 0,
+        self, encoder: Encoder, *, pictures: int = 0, dim: Embedding = 128, temperature: Temperature = 0.07,
+        momentum: Share = 0.5, negatives: Amount = 0,
     ):  # fmt: skip
         super().__init__()
         check_widths("cmc", dim=dim)
@@ -61,6 +63,7 @@ class CMC(Method):
         return {"loss": of_light + of_colour, "colour": of_colour.detach(), "feature_std": spread(features)}
 
     def prepare(self, batches: Batches) -> Events[None]:
+        yield from look_for_colours(batches, "cmc")
         for place, bank in enumerate((self.lights, self.colours)):
             rows = lambda batch, place=place: self._rows(self.encoder(batch.views[0]))[place]  # noqa: E731
             yield from bank.fill(rows, batches, "cmc")

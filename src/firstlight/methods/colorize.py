@@ -9,9 +9,10 @@ from torch import Tensor
 from ..encoder import Encoder
 from ..errors import InputError
 from ..events import Events
-from ..parts.gamut import Gamut, shrunk
+from ..parts.gamut import Gamut, look_for_colours, shrunk
 from ..parts.losses import spread
 from ..parts.painter import Painter
+from ..ranges import Share, Side, Temperature, Width
 from ..views import Batch
 from ..views.batches import Batches
 from ..views.lab import as_grey, lab_of, lab_to_rgb, normalised
@@ -38,14 +39,12 @@ class Colorize(Method):
     optimisation = Optimisation(lr=2e-4, weight_decay=1e-3, betas=(0.9, 0.99))
 
     def __init__(
-        self, encoder: Encoder, *, side: int | None = None, width: int = 64, balance: float = 0.5,
-        temperature: float = 0.38,
+        self, encoder: Encoder, *, side: Side | None = None, width: Width = 64, balance: Share = 0.5,
+        temperature: Temperature = 0.38,
     ):  # fmt: skip
         super().__init__()
         if encoder.channels != 3:
             raise InputError("colorize with channels=1: grey pictures have no colours to learn from; set channels=3")
-        if not temperature > 0:
-            raise InputError(f"colorize(temperature={temperature}): allowed is above 0; nearest: 0.38")
         self.encoder, self.temperature = encoder, temperature
         self.side = max(encoder.size // 4, 1) if side is None else side
         self.gamut = Gamut(balance)
@@ -59,6 +58,7 @@ class Colorize(Method):
         return {"loss": self.gamut.loss(logits, shrunk(lab[:, 1:], self.side)), "feature_std": spread(features)}
 
     def prepare(self, batches: Batches) -> Events[None]:
+        yield from look_for_colours(batches, "colorize")
         yield from self.gamut.look(batches, self.side, "colorize")
 
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:

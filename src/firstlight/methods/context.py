@@ -3,20 +3,22 @@
 Doersch, Gupta & Efros, ICCV 2015. https://arxiv.org/abs/1505.05192
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.aberration import one_channel, without_green_magenta
 from ..parts.heads import mlp
 from ..parts.losses import full, spread
 from ..parts.tiles import around, cells_of, cut, enlarged, laid
+from ..ranges import Layers, Range, Share, Side, Width
 from ..views import Batch, View
 from . import Method, Optimisation
+
+Neighbours, Gap = Annotated[int, Range(1, 8)], Annotated[float, Range(0, 2)]
 
 
 class Context(Method):
@@ -28,10 +30,12 @@ class Context(Method):
 
     Args:
         encoder: any encoder that accepts pictures as small as a tile.
-        neighbours: how many of the 8 are shown of each picture, each in a pair with the middle: 1 in the paper.
+        neighbours: how many of the 8 are shown of each picture, each in a pair with the middle: 1 in the paper, whose
+            set was large.
         gap: between tiles, as a share of a tile's side: half in the paper, a third in the later public code.
         jitter: the share of the gap over which a tile's place varies: 7/24 in the paper, 1 in that code.
-        colour: "drop" leaves one random channel of each tile, "project" takes out green against magenta, "keep" none.
+        colour: "project" takes out green against magenta; "drop" leaves one random channel of each tile, which is too
+            little of a small one to learn from; "keep" does nothing. The paper tried the first two.
         hidden: width of the head's layers: 4,096 in the paper.
         layers: of the head: 3 in the paper, of which the last one predicts.
         tile: the least side of a tile in pixels: 96 in the paper; small pictures are enlarged for it.
@@ -41,13 +45,10 @@ class Context(Method):
     optimisation = Optimisation("sgd", lr=0.1, warmup=0.07, weight_decay=1e-4, decay_vectors=True)
 
     def __init__(
-        self, encoder: Encoder, *, neighbours: int = 1, gap: float = 0.5, jitter: float = 7 / 24,
-        colour: Literal["drop", "project", "keep"] = "drop", hidden: int = 512, layers: int = 3, tile: int = 16,
+        self, encoder: Encoder, *, neighbours: Neighbours = 4, gap: Gap = 0.5, jitter: Share = 7 / 24, tile: Side = 16,
+        colour: Literal["drop", "project", "keep"] = "project", hidden: Width = 512, layers: Layers = 3,
     ):  # fmt: skip
         super().__init__()
-        if not 1 <= neighbours <= 8 or gap < 0 or not 0 <= jitter <= 1:
-            given = f"neighbours={neighbours}, gap={gap}, jitter={jitter}"
-            raise InputError(f"context({given}): allowed are 1 to 8, 0 and more, 0 to 1")
         self.cut = {"multiple": encoder.multiple, "share": 1 / (1 + gap), "jitter": jitter}
         self.views = (enlarged(self.views[0], tile, encoder, "context", share=1 / (1 + gap)),)
         self.encoder, self.neighbours, self.colour = encoder, neighbours, colour

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..parts.future import Future, Overlapping
 from ..parts.heads import check_widths
 from ..parts.losses import spread
+from ..ranges import Layers, Several, Share, Side, Width
 from ..views import Batch, View
 from . import Method, Optimisation
 
@@ -43,8 +44,8 @@ class CPC(Method):
     optimisation = Optimisation(lr=1e-3, warmup=0.05, weight_decay=0.05)
 
     def __init__(
-        self, encoder: Encoder, *, grid: int = 5, patch: int = 16, steps: int = 3, first: int = 1, directions: int = 1,
-        drop: float = 0.0, dim: int = 64, hidden: int = 128, depth: int = 3,
+        self, encoder: Encoder, *, grid: Several = 5, patch: Side = 16, steps: Layers = 3, first: Layers = 1,
+        directions: int = 1, drop: Share = 0.0, dim: Width = 64, hidden: Width = 128, depth: Layers = 3,
     ):  # fmt: skip
         super().__init__()
         if not 1 <= first <= steps < grid or directions not in (1, 4):

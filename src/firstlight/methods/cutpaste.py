@@ -14,6 +14,7 @@ from ..neck import Neck
 from ..parts.cutpaste import cut_and_pasted, scarred
 from ..parts.heads import check_widths
 from ..parts.losses import full
+from ..ranges import Few, Width
 from ..views import Batch, View
 from . import Method, Optimisation
 
@@ -37,7 +38,7 @@ class CutPaste(Method):
     views = (View(scale=(0.6, 1.0), jitter=(0.1, 0.1, 0.1, 0.1), jitter_p=1.0),)
     optimisation = Optimisation("sgd", lr=0.12, warmup=0.0, weight_decay=3e-5)  # .03 for a batch of 64
 
-    def __init__(self, encoder: Encoder, *, hidden: int = 512, layers: int = 1, dim: int = 128):
+    def __init__(self, encoder: Encoder, *, hidden: Width = 512, layers: Few = 1, dim: Width = 128):
         super().__init__()
         check_widths("cutpaste", hidden=hidden, dim=dim)
         if layers < 0:

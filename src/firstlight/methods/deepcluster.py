@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..events import Events, Note
 from ..parts.clusters import Clusters
 from ..parts.crops import by_size, crops
 from ..parts.heads import mlp
 from ..parts.losses import full, spread
+from ..ranges import Embedding, Few, Layers, Several, Temperature, Width
 from ..views import SWAV, Batch
 from ..views.batches import Batches
 from . import Method, Optimisation
@@ -40,12 +40,10 @@ class DeepCluster(Method):
     optimisation = Optimisation("lars", lr=0.3, lr_end=0.001, warmup=0.1, weight_decay=1e-6, lars="swav")
 
     def __init__(
-        self, encoder: Encoder, *, pictures: int = 0, hidden: int = 1024, dim: int = 128, prototypes: int = 100,
-        heads: int = 3, temperature: float = 0.1, small: int | None = None,
+        self, encoder: Encoder, *, pictures: int = 0, hidden: Width = 1024, dim: Embedding = 128,
+        prototypes: Several = 100, heads: Layers = 3, temperature: Temperature = 0.1, small: Few | None = None,
     ):  # fmt: skip
         super().__init__()
-        if not temperature > 0:
-            raise InputError(f"deepcluster(temperature={temperature}): allowed is above 0")
         self.views = crops(SWAV, small, encoder, "deepcluster")
         self.encoder, self.temperature = encoder, temperature
         self.projector = mlp(encoder.width, hidden, dim, bias=True, last_bias=True)

@@ -12,6 +12,7 @@ from ..parts.heads import PrototypeHead
 from ..parts.losses import distillation, entropy, spread
 from ..parts.momentum import Momentum, MovingMean
 from ..parts.schedules import linear
+from ..ranges import Embedding, Few, Several, Share, Temperature, Temperatures, Width
 from ..views import MULTI_CROP, Batch
 from . import Method, Optimisation
 
@@ -41,22 +42,12 @@ class DINO(Method):
     optimisation = Optimisation(lr=5e-4, lr_end=0.002, warmup=0.1, weight_decay=(0.04, 0.4), clip=3.0, clip_each=True)
 
     def __init__(
-        self,
-        encoder: Encoder,
-        *,
-        hidden: int = 1024,
-        bottleneck: int = 64,
-        prototypes: int = 1024,
-        small: int | None = None,
-        temperature: float = 0.1,
-        teacher_temperature: tuple[float, float] = (0.04, 0.04),
-        warm: float = 0.1,
-        momentum: float = 0.99,
-        center_momentum: float = 0.9,
-        freeze_last: float = 0.01,
-    ):
+        self, encoder: Encoder, *, small: Few | None = None, hidden: Width = 1024, bottleneck: Embedding = 64,
+        prototypes: Several = 1024, temperature: Temperature = 0.1, teacher_temperature: Temperatures = (0.04, 0.04),
+        warm: Share = 0.1, momentum: Share = 0.99, center_momentum: Share = 0.9, freeze_last: Share = 0.01,
+    ):  # fmt: skip
         super().__init__()
-        self.views = crops(MULTI_CROP, small, encoder, "dino", temperature, *teacher_temperature)
+        self.views = crops(MULTI_CROP, small, encoder, "dino")
         self.encoder = encoder
         self.head = PrototypeHead(encoder.width, hidden, bottleneck, prototypes)
         self.teacher = Momentum(nn.Sequential(encoder, self.head), start=momentum)

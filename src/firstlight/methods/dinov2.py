@@ -15,6 +15,7 @@ from ..parts.holes import Holes
 from ..parts.losses import distillation, entropy, koleo, patch_distillation, spread
 from ..parts.momentum import Momentum
 from ..parts.targets import Targets
+from ..ranges import Embedding, Few, Several, Share, Temperature, Temperatures, Weight, Width
 from ..views import MULTI_CROP, Batch
 from . import Method, Optimisation
 
@@ -42,18 +43,17 @@ class DINOv2(Method):
     """
 
     views, least = MULTI_CROP, 2  # a picture has no neighbour in a pass of its own
-    optimisation = Optimisation(
-        lr=2e-3, lr_end=5e-4, warmup=0.1, weight_decay=(0.04, 0.4), clip=3.0, layer_decay=0.9, patch_rate=0.2
-    )
+    optimisation = Optimisation(lr=2e-3, lr_end=5e-4, warmup=0.1, weight_decay=(0.04, 0.4), clip=3.0, layer_decay=0.9,
+                                patch_rate=0.2)  # fmt: skip
 
     def __init__(
-        self, encoder: Encoder, *, small: int | None = None, hidden: int = 1024, bottleneck: int = 64,
-        prototypes: int = 1024, separate: bool = False, centering: Literal["mean", "sinkhorn"] = "mean",
-        spreading: float = 0.1, temperature: float = 0.1, teacher_temperature: tuple[float, float] = (0.04, 0.04),
-        warm: float = 0.3, momentum: float = 0.99, freeze_last: float = 0.01,
+        self, encoder: Encoder, *, small: Few | None = None, hidden: Width = 1024, bottleneck: Embedding = 64,
+        prototypes: Several = 1024, separate: bool = False, centering: Literal["mean", "sinkhorn"] = "mean",
+        spreading: Weight = 0.1, temperature: Temperature = 0.1, teacher_temperature: Temperatures = (0.04, 0.04),
+        warm: Share = 0.3, momentum: Share = 0.99, freeze_last: Share = 0.01,
     ):  # fmt: skip
         super().__init__()
-        self.views = crops(MULTI_CROP, small, encoder, "dinov2", temperature, *teacher_temperature)
+        self.views = crops(MULTI_CROP, small, encoder, "dinov2")
         self.holes = Holes(encoder, "dinov2", smallest=4)
         self.encoder, self.temperature, self.spreading, self.freeze_last = encoder, temperature, spreading, freeze_last
         widths = (encoder.width, hidden, bottleneck, prototypes)

@@ -15,6 +15,7 @@ from ..parts.losses import entropy, full
 from ..parts.schedules import cosine
 from ..parts.tokenizer import Codes, stride
 from ..parts.unfolding import Colours, logit_laplace
+from ..ranges import Few, Several, Share, Temperature, Weight, Width
 from ..views import Batch, View
 from ..views.random import Salt, gumbel
 from . import Method, Optimisation
@@ -29,7 +30,7 @@ class DVAE(Method):
     smaller decoder; the weights are not averaged over the training; a scale of the pixels has a least value.
 
     Args:
-        encoder: a ViT, or another with 2x2 or more positions in its last map. It is kept with the codes.
+        encoder: a ViT (features become its patches' mean), or another with 2x2 or more positions in its last map.
         codes: how many there are.
         width: of their vectors; the decoder halves it each time that it doubles the side.
         depth: residual blocks of the decoder at each resolution.
@@ -43,14 +44,14 @@ class DVAE(Method):
     optimisation = Optimisation(lr=5e-4, lr_end=0.0125, warmup=0.05, weight_decay=1e-4)
 
     def __init__(
-        self, encoder: Encoder, *, codes: int = 512, width: int = 128, depth: int = 1, kl: float = 6.6,
-        warm: float = 0.1, coldest: float = 1 / 16, cool: float = 0.5,
+        self, encoder: Encoder, *, codes: Several = 512, width: Width = 128, depth: Few = 1, kl: Weight = 6.6,
+        warm: Share = 0.1, coldest: Temperature = 1 / 16, cool: Share = 0.5,
     ):  # fmt: skip
         super().__init__()
-        if kl < 0 or min(warm, coldest, cool) <= 0:
-            given = f"kl={kl}, warm={warm}, coldest={coldest}, cool={cool}"
-            raise InputError(f"dvae({given}): allowed are 0 and more, and for the others above 0")
+        if min(warm, cool) <= 0:
+            raise InputError(f"dvae(warm={warm}, cool={cool}): allowed are above 0 to 1; nearest: 0.001")
         self.encoder, self.kl, self.warm, self.coldest, self.cool = encoder, kl, warm, coldest, cool
+        encoder.average_patches()  # nothing is asked of a class token
         self.colours = Colours(encoder)
         self.codes = Codes(encoder.token_width, codes, width, depth, stride(encoder, "dvae"), encoder.channels)
 

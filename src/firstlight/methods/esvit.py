@@ -14,6 +14,7 @@ from ..parts.losses import distillation, entropy, spread
 from ..parts.momentum import Momentum
 from ..parts.regions import region_distillation
 from ..parts.targets import Targets
+from ..ranges import Embedding, Few, Several, Share, Temperature, Temperatures, Width
 from ..views import MULTI_CROP, Batch
 from . import Method, Optimisation
 
@@ -41,17 +42,15 @@ class EsViT(Method):
     optimisation = Optimisation(lr=5e-4, lr_end=0.002, warmup=0.1, weight_decay=(0.04, 0.4), clip=3.0, clip_each=True)
 
     def __init__(
-        self, encoder: Encoder, *, small: int | None = None, hidden: int = 1024, bottleneck: int = 64,
-        prototypes: int = 1024, temperature: float = 0.1, teacher_temperature: tuple[float, float] = (0.04, 0.04),
-        warm: float = 0.1, momentum: float = 0.99, freeze_last: float = 0.01,
+        self, encoder: Encoder, *, small: Few | None = None, hidden: Width = 1024, bottleneck: Embedding = 64,
+        prototypes: Several = 1024, temperature: Temperature = 0.1, teacher_temperature: Temperatures = (0.04, 0.04),
+        warm: Share = 0.1, momentum: Share = 0.99, freeze_last: Share = 0.01,
     ):  # fmt: skip
         super().__init__()
-        self.views = crops(MULTI_CROP, small, encoder, "esvit", temperature, *teacher_temperature)
+        self.views = crops(MULTI_CROP, small, encoder, "esvit")
         if encoder.regions < 2:
-            given = f"{encoder.model!r} sees a picture of size {encoder.size} as one"
-            raise InputError(
-                f"esvit matches regions, and {given}; choose a smaller patch_size, a larger size or a vit_"
-            )
+            given = f"esvit matches regions, and {encoder.model!r} sees a picture of size {encoder.size} as one"
+            raise InputError(f"{given}; choose a smaller patch_size, a larger size or a vit_")
         self.encoder = encoder
         self.head = PrototypeHead(encoder.width, hidden, bottleneck, prototypes)
         self.region_head = PrototypeHead(encoder.token_width, hidden, bottleneck, prototypes)

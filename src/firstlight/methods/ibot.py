@@ -13,6 +13,7 @@ from ..parts.holes import Holes
 from ..parts.losses import distillation, entropy, patch_distillation, spread
 from ..parts.momentum import Momentum
 from ..parts.targets import Targets
+from ..ranges import Embedding, Few, Several, Share, Shares, Temperature, Temperatures, Width
 from ..views import MULTI_CROP, Batch
 from . import Method, Optimisation
 
@@ -45,13 +46,13 @@ class IBOT(Method):
     optimisation = Optimisation(lr=5e-4, lr_end=0.002, warmup=0.1, weight_decay=(0.04, 0.4), clip=3.0, clip_each=True)
 
     def __init__(
-        self, encoder: Encoder, *, small: int | None = None, hidden: int = 1024, bottleneck: int = 64,
-        prototypes: int = 1024, temperature: float = 0.1, teacher_temperature: tuple[float, float] = (0.04, 0.04),
-        warm: float = 0.1, momentum: float = 0.99, holes: float = 0.5, share: tuple[float, float] = (0.1, 0.5),
-        blocks: bool = True, freeze_last: float = 0.01,
+        self, encoder: Encoder, *, small: Few | None = None, hidden: Width = 1024, bottleneck: Embedding = 64,
+        prototypes: Several = 1024, temperature: Temperature = 0.1, teacher_temperature: Temperatures = (0.04, 0.04),
+        warm: Share = 0.1, momentum: Share = 0.99, holes: Share = 0.5, share: Shares = (0.1, 0.5),
+        blocks: bool = True, freeze_last: Share = 0.01,
     ):  # fmt: skip
         super().__init__()
-        self.views = crops(MULTI_CROP, small, encoder, "ibot", temperature, *teacher_temperature)
+        self.views = crops(MULTI_CROP, small, encoder, "ibot")
         self.holes = Holes(encoder, "ibot", chance=holes, share=share, blocks=blocks)
         self.encoder = encoder
         self.head = PrototypeHead(encoder.width, hidden, bottleneck, prototypes)

@@ -16,6 +16,7 @@ from ..parts.losses import full
 from ..parts.palette import Palette
 from ..parts.patches import enlarged
 from ..parts.pixels import Pixels
+from ..ranges import Amount, Several, Share
 from ..views import Batch, View
 from ..views.batches import Batches
 from . import Method, Optimisation
@@ -29,7 +30,7 @@ class IGPT(Method):
 
     Differs from the paper: timm's layer norm, GELU and initialisation; colours are embedded linearly, by the patch
     embedding, which therefore begins blind to all of a patch but its mean, and stays so; the class token, after which
-    the first pixel is predicted, has a position of its own.
+    the first pixel is predicted, has a position of its own; features are of the colours themselves, not the palette's.
 
     Args:
         encoder: a ViT with a class token.
@@ -43,8 +44,8 @@ class IGPT(Method):
     optimisation = Optimisation(lr=1e-3, warmup=0.05, weight_decay=0.0, betas=(0.9, 0.95))
 
     def __init__(
-        self, encoder: Encoder, *, colours: int = 512, objective: Literal["causal", "bert"] = "causal",
-        mask: float = 0.15, middle: int | None = None,
+        self, encoder: Encoder, *, colours: Several = 512, objective: Literal["causal", "bert"] = "causal",
+        mask: Share = 0.15, middle: Amount | None = None,
     ):  # fmt: skip
         super().__init__()
         self.pixels = Pixels(encoder, "igpt", colours, objective, mask)

@@ -13,6 +13,7 @@ from ..parts.adversary import Adversary
 from ..parts.gap import Gap
 from ..parts.losses import full
 from ..parts.painter import Painter
+from ..ranges import Share, Weight, Width
 from ..views import Batch
 from ..views.batches import Batches
 from . import Method, Optimisation
@@ -40,12 +41,13 @@ class Inpaint(Method):
     optimisation = Optimisation(lr=1e-3, betas=(0.5, 0.999), weight_decay=0.0)
 
     def __init__(
-        self, encoder: Encoder, *, hole: float = 0.5, random: bool = False, overlap: float = 1 / 32,
-        border: float = 10.0, width: int = 64, adversarial: float = 0.0,
+        self, encoder: Encoder, *, hole: Share = 0.5, random: bool = False, overlap: Share = 1 / 32,
+        border: Weight = 10.0, width: Width = 64, adversarial: Share = 0.0,
     ):  # fmt: skip
         super().__init__()
-        if border <= 0 or not 0 <= adversarial < 1:
-            raise InputError(f"inpaint(border={border}, adversarial={adversarial}): allowed is > 0, and 0 to below 1")
+        if not border or adversarial == 1:
+            given = f"inpaint(border={border}, adversarial={adversarial})"
+            raise InputError(f"{given}: allowed is above 0, and 0 to below 1; try 10 and 0.001")
         self.gap = Gap(encoder, hole, overlap, random)
         self.encoder, self.adversarial, side, seen = encoder, adversarial, self.gap.side, self.gap.border
         self.painter = Painter(encoder, encoder.channels, side, width=width, tokens=False)

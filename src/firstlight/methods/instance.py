@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ..encoder import Encoder
 from ..events import Events
 from ..parts.bank import Bank, Discrimination
-from ..parts.heads import check_widths
 from ..parts.losses import full, spread
+from ..ranges import Amount, Embedding, Share, Temperature
 from ..views import MOCO_V1, Batch
 from ..views.batches import Batches
 from . import Method, Optimisation
@@ -43,13 +43,12 @@ class Instance(Method):
         encoder: Encoder,
         *,
         pictures: int = 0,
-        dim: int = 128,
-        temperature: float = 0.1,
-        momentum: float = 0.5,
-        negatives: int = 0,
+        dim: Embedding = 128,
+        temperature: Temperature = 0.1,
+        momentum: Share = 0.5,
+        negatives: Amount = 0,
     ):
         super().__init__()
-        check_widths("instance", dim=dim)
         self.encoder = encoder
         self.head = nn.Linear(encoder.width, dim)
         self.bank = Bank(pictures, dim, momentum)

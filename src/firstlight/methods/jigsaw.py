@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from ..encoder import Encoder
 from ..neck import Neck
-from ..parts.heads import check_widths, mlp
+from ..parts.heads import mlp
 from ..parts.losses import full, spread
 from ..parts.patches import standardised
 from ..parts.puzzles import Puzzles
 from ..parts.tiles import cut, enlarged, laid
+from ..ranges import Count, Layers, Seed, Side, Width
 from ..views import Batch, View
 from . import Method, Optimisation
 
@@ -43,11 +44,10 @@ class Jigsaw(Method):
     optimisation = Optimisation("sgd", lr=0.1, warmup=0.05, weight_decay=1e-4)
 
     def __init__(
-        self, encoder: Encoder, *, permutations: int = 100, rule: str = "max_min", seed: int = 0, simple: bool = False,
-        standardise: bool = True, dim: int = 128, hidden: int = 512, layers: int = 2, tile: int = 16,
+        self, encoder: Encoder, *, permutations: Count = 100, rule: str = "max_min", seed: Seed = 0, tile: Side = 16,
+        simple: bool = False, standardise: bool = True, dim: Width = 128, hidden: Width = 512, layers: Layers = 2,
     ):  # fmt: skip
         super().__init__()
-        check_widths("jigsaw", dim=dim)
         self.views = (enlarged(self.views[0], tile, encoder, "jigsaw"),)
         self.encoder, self.simple, self.standardise = encoder, simple, standardise
         self.puzzles = Puzzles(permutations, rule=rule, seed=seed)

@@ -3,15 +3,14 @@
 He et al., CVPR 2022. https://arxiv.org/abs/2111.06377
 """
 
-import torch
 from torch import Tensor
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.decoder import Decoder, initialise
-from ..parts.masks import random_mask
-from ..parts.patches import patchify, standardised, unpatchify
+from ..parts.masks import leaving_out, random_mask
+from ..parts.patches import compared, patchify, standardised
 from ..parts.positions import fix
+from ..ranges import Few, Share, Width
 from ..views import Batch, View
 from . import Method, Optimisation
 
@@ -37,22 +36,17 @@ class MAE(Method):
     optimisation = Optimisation(lr=1.5e-4, warmup=0.05, weight_decay=0.05, betas=(0.9, 0.95))
 
     def __init__(
-        self, encoder: Encoder, *, mask: float = 0.75, width: int | None = None, depth: int = 2,
-        heads: int | None = None, standardise: bool = True, fresh: bool = True,
+        self, encoder: Encoder, *, mask: Share = 0.75, width: Width | None = None, depth: Few = 2,
+        heads: Width | None = None, standardise: bool = True, fresh: bool = True,
     ):  # fmt: skip
         super().__init__()
-        if not encoder.maskable or encoder.patch is None or encoder.patches is None:
-            raise InputError(
-                f"mae needs a ViT, such as 'vit_tiny_patch16_224'; {encoder.model!r} cannot leave out patches"
-            )
-        if not 0 < int(encoder.patches * (1 - mask)) < encoder.patches:
-            raise InputError(f"mask={mask} must hide some of the {encoder.patches} patches and leave some; try 0.75")
+        self.patch, patches = leaving_out(encoder, mask, "mae")
         if fresh:
             initialise(encoder)
-            fix(encoder, encoder.patches)
-        self.encoder, self.patch, self.mask, self.standardise = encoder, encoder.patch, mask, standardise
-        values = encoder.channels * encoder.patch**2
-        self.decoder = Decoder(encoder.width, encoder.patches, values, width=width, depth=depth, heads=heads)
+            fix(encoder, patches)
+        self.encoder, self.mask, self.standardise = encoder, mask, standardise
+        values = encoder.channels * self.patch**2
+        self.decoder = Decoder(encoder.token_width, patches, values, width=width, depth=depth, heads=heads)
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
         patches, painted, hidden = self.paint(batch)
@@ -70,6 +64,4 @@ class MAE(Method):
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         patches, painted, hidden = self.paint(batch)
         painted = standardised(patches, undo=painted) if self.standardise else painted
-        mixed = torch.where(hidden[..., None], painted, patches)
-        shown = {"picture": patches, "masked": patches.masked_fill(hidden[..., None], 0), "predicted": mixed}
-        return {name: unpatchify(rows, self.patch) for name, rows in shown.items()}
+        return compared(patches, painted, hidden, self.patch)

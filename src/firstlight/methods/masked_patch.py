@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from ..encoder import Encoder
 from ..errors import InputError
 from ..parts.losses import full
-from ..parts.masks import corruption
+from ..parts.masks import corruption, some_of
 from ..parts.patches import class_colour, colour_class, patchify, unpatchify
+from ..ranges import Share
 from ..views import Batch, View
 from . import Method, Optimisation
 
@@ -23,6 +24,7 @@ class MaskedPatch(Method):
     the same picture. Its pixels take the place before patches are embedded, which is to replace the embedding wherever
     a patch is embedded by itself, as in all but hybrid models. The paper's learning rate is 2e-4 at a batch of 4,096,
     after 10,000 steps of warm-up; crops and weight decay are not named there, and these are MAE's.
+    Differs from the paper: nothing is asked of the class token, so features are the mean of the patches from then on.
 
     Args:
         encoder: a ViT.
@@ -34,17 +36,17 @@ class MaskedPatch(Method):
     views = (View(bicubic=True),)
     optimisation = Optimisation(lr=5e-4, warmup=0.1, weight_decay=0.05)
 
-    def __init__(self, encoder: Encoder, *, mask: float = 0.5, blank: float = 0.8, swapped: float = 0.1):
+    def __init__(self, encoder: Encoder, *, mask: Share = 0.5, blank: Share = 0.8, swapped: Share = 0.1):
         super().__init__()
         if not encoder.maskable or encoder.patch is None or encoder.patches is None or encoder.entry is None:
             raise InputError(
                 f"masked_patch needs a ViT, such as 'vit_tiny_patch16_224'; {encoder.model!r} has no tokens of patches"
             )
-        self.count = round(encoder.patches * mask)
-        if not 0 < self.count <= encoder.patches or encoder.patches < 2:
-            raise InputError(f"mask={mask} must corrupt some of the {encoder.patches} patches; try 0.5")
-        if min(blank, swapped) < 0 or blank + swapped > 1:
-            raise InputError(f"masked_patch(blank={blank}, swapped={swapped}): shares of one whole; try 0.8 and 0.1")
+        hidden = round(encoder.patches * mask)
+        self.count = some_of(encoder, "masked_patch", mask, hidden, encoder.patches, "patches")
+        if not 0 < blank + swapped <= 1:
+            raise InputError(f"masked_patch(blank={blank}, swapped={swapped}): shares of a whole; try 0.8 and 0.1")
+        encoder.average_patches()
         self.encoder, self.patch, self.blank, self.swapped = encoder, encoder.patch, blank, swapped
         self.hole = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, encoder.entry), std=0.02))
         self.head = nn.Linear(encoder.token_width, 8**encoder.channels)

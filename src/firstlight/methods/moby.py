@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.heads import mlp
 from ..parts.losses import info_nce, spread
 from ..parts.momentum import Momentum
 from ..parts.queue import Queue
+from ..ranges import Count, Embedding, Share, Temperature, Width
 from ..views import BYOL, Batch
 from . import Method, Optimisation
 
@@ -41,16 +41,13 @@ class MoBY(Method):
         self,
         encoder: Encoder,
         *,
-        hidden: int = 1024,
-        dim: int = 128,
-        queue: int = 4096,
-        temperature: float = 0.2,
-        momentum: float = 0.99,
+        hidden: Width = 1024,
+        dim: Embedding = 128,
+        queue: Count = 4096,
+        temperature: Temperature = 0.2,
+        momentum: Share = 0.99,
     ):
         super().__init__()
-        if not temperature > 0 or not 0 <= momentum <= 1 or queue < 1:
-            given = f"temperature={temperature}, momentum={momentum}, queue={queue}"
-            raise InputError(f"moby({given}): allowed are above 0, 0 to 1, 1 and more")
         self.encoder, self.temperature = encoder, temperature
         self.projector = mlp(encoder.width, hidden, dim, bias=True, last_bias=True)
         self.predictor = mlp(dim, hidden, dim, bias=True, last_bias=True)

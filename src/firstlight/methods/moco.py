@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.groups import check_groups, in_groups, shuffled
 from ..parts.heads import mlp
 from ..parts.losses import info_nce, spread
 from ..parts.momentum import Momentum
 from ..parts.queue import Queue
+from ..ranges import Count, Embedding, Share, Temperature
 from ..views import MOCO_V1, MOCO_V2, Batch
 from . import Method, Optimisation
 
@@ -45,13 +45,10 @@ class MoCo(Method):
     synchronised = False
 
     def __init__(
-        self, encoder: Encoder, *, version: Literal[1, 2] = 2, dim: int = 128, queue: int = 4096,
-        temperature: float = 0.1, momentum: float = 0.99, groups: int = 8, symmetric: bool = True,
+        self, encoder: Encoder, *, version: Literal[1, 2] = 2, dim: Embedding = 128, queue: Count = 4096,
+        temperature: Temperature = 0.1, momentum: Share = 0.99, groups: Count = 8, symmetric: bool = True,
     ):  # fmt: skip
         super().__init__()
-        if not temperature > 0 or not 0 <= momentum <= 1 or queue < 1 or groups < 1:
-            given = f"temperature={temperature}, momentum={momentum}, queue={queue}, groups={groups}"
-            raise InputError(f"moco({given}): allowed are above 0, 0 to 1, 1 and more, 1 and more")
         self.views = MOCO_V1 if version == 1 else MOCO_V2
         self.encoder, self.temperature, self.groups, self.symmetric = encoder, temperature, groups, symmetric
         self.head = mlp(encoder.width, encoder.width, dim, version, norm=False, bias=True, last_bias=True)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.heads import mlp
 from ..parts.losses import info_nce, spread
 from ..parts.momentum import Momentum
 from ..parts.positions import fix
+from ..ranges import Embedding, Share, Temperature, Width
 from ..views import BYOL, Batch
 from . import Method, Optimisation
 
@@ -39,16 +39,14 @@ class MoCoV3(Method):
         self,
         encoder: Encoder,
         *,
-        hidden: int = 1024,
-        dim: int = 128,
-        temperature: float = 0.2,
-        momentum: float = 0.99,
+        hidden: Width = 1024,
+        dim: Embedding = 128,
+        temperature: Temperature = 0.2,
+        momentum: Share = 0.99,
         freeze_patches: bool = True,
         fresh: bool = True,
     ):
         super().__init__()
-        if not temperature > 0 or not 0 <= momentum <= 1:
-            raise InputError(f"moco_v3 needs temperature > 0 and momentum in 0..1, got {temperature} and {momentum}")
         transformer = encoder.patches is not None
         if encoder.patches is not None and fresh:
             fix(encoder, encoder.patches)

@@ -12,6 +12,7 @@ from ..parts.decoder import CrossDecoder, initialise
 from ..parts.masks import shared_mask
 from ..parts.modalities import Given, Modalities
 from ..parts.positions import fix
+from ..ranges import Amount, Few, Share, Width
 from ..views import Batch, View
 from . import Method, Optimisation
 
@@ -42,16 +43,16 @@ class MultiMAE(Method):
     optimisation = Optimisation(lr=1e-4, warmup=0.05, weight_decay=0.05, betas=(0.9, 0.95))
 
     def __init__(
-        self, encoder: Encoder, *, has_depth: bool = True, classes: int = 0, visible: float = 0.5, width: int = 128,
-        depth: int = 2, heads: int = 8, standardise: bool = True, fresh: bool = True,
+        self, encoder: Encoder, *, has_depth: bool = True, classes: Amount = 0, visible: Share = 0.5,
+        width: Width = 128, depth: Few = 2, heads: Width = 8, standardise: bool = True, fresh: bool = True,
     ):  # fmt: skip
         super().__init__()
         patch, patches, entry = encoder.patch, encoder.patches, encoder.entry
         if not encoder.maskable or patch is None or patches is None or entry is None:
             raise InputError(f"multimae needs a ViT, such as 'vit_tiny_patch16_224'; {encoder.model!r} is none")
-        if not 0 < int(patches * visible) < patches or classes < 0:
-            raise InputError(f"multimae(visible={visible}, classes={classes}): allowed are 1 to {patches - 1} visible "
-                             f"tokens of {patches}, such as 0.5, and 0 or more classes")  # fmt: skip
+        if not 0 < int(patches * visible) < patches:
+            raise InputError(f"multimae(visible={visible}): allowed are 1 to {patches - 1} of {patches} tokens; "
+                             "try 0.5")  # fmt: skip
         if fresh:
             initialise(encoder)
             fix(encoder, patches)

@@ -7,12 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..events import Events
 from ..parts.bank import Bank, Discrimination
-from ..parts.heads import check_widths
 from ..parts.losses import full, spread
 from ..parts.tiles import cut, enlarged, shuffled
+from ..ranges import Amount, Embedding, Share, Side, Temperature
 from ..views import Batch, View
 from ..views.batches import Batches
 from . import Method, Optimisation
@@ -45,13 +44,10 @@ class PIRL(Method):
     optimisation = Optimisation("sgd", lr=0.03, lr_end=0.001, warmup=0.0, weight_decay=1e-4)
 
     def __init__(
-        self, encoder: Encoder, *, pictures: int = 0, dim: int = 128, temperature: float = 0.07,
-        momentum: float = 0.5, negatives: int = 0, jigsaw: float = 0.5, tile: int = 16,
+        self, encoder: Encoder, *, pictures: int = 0, dim: Embedding = 128, temperature: Temperature = 0.07,
+        momentum: Share = 0.5, negatives: Amount = 0, jigsaw: Share = 0.5, tile: Side = 16,
     ):  # fmt: skip
         super().__init__()
-        check_widths("pirl", dim=dim)
-        if not 0 <= jigsaw <= 1:
-            raise InputError(f"pirl(jigsaw={jigsaw}): allowed is 0 to 1")
         self.views = (self.views[0], enlarged(self.views[1], tile, encoder, "pirl"))
         self.encoder, self.jigsaw = encoder, jigsaw
         self.head = nn.Linear(encoder.width, dim)

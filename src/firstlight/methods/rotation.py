@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..encoder import Encoder
 from ..errors import InputError
 from ..parts.losses import full, spread
+from ..ranges import Shares
 from ..views import Batch, View
 from ..views.random import Salt, uniform
 from . import Method, Optimisation
@@ -31,7 +32,7 @@ class Rotation(Method):
     views = (View(),)
     optimisation = Optimisation("sgd", lr=0.1, warmup=0.05, weight_decay=5e-4, decay_vectors=True)
 
-    def __init__(self, encoder: Encoder, *, scale: tuple[float, float] = (0.2, 1.0)):
+    def __init__(self, encoder: Encoder, *, scale: Shares = (0.2, 1.0)):
         super().__init__()
         self.views = (View(scale=tuple(scale)),)
         self.encoder = encoder

@@ -11,6 +11,7 @@ from ..encoder import Encoder
 from ..errors import InputError
 from ..parts.heads import projector
 from ..parts.losses import nt_xent, spread
+from ..ranges import Amount, Embedding, Layers, Temperature, Width
 from ..views import PAIR, Batch
 from . import Method, Optimisation
 
@@ -38,17 +39,15 @@ class SimCLR(Method):
         self,
         encoder: Encoder,
         *,
-        hidden: int | None = None,
-        dim: int = 128,
-        layers: int = 2,
-        keep: int = 0,
-        temperature: float = 0.1,
+        hidden: Width | None = None,
+        dim: Embedding = 128,
+        layers: Layers = 2,
+        keep: Amount = 0,
+        temperature: Temperature = 0.1,
     ):
         super().__init__()
-        if temperature <= 0 or layers < 1:
-            raise InputError(f"simclr needs temperature > 0 and layers >= 1, got {temperature} and {layers}")
-        if not 0 <= keep < layers:
-            raise InputError(f"simclr(layers={layers}, keep={keep}): keep is from 0 to {layers - 1}, below layers")
+        if keep >= layers:
+            raise InputError(f"simclr(layers={layers}, keep={keep}): keep is below layers; nearest: {layers - 1}")
         hidden = hidden or encoder.width
         if keep:
             encoder.add_neck(hidden, keep)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.heads import mlp
 from ..parts.losses import cosine_distance, spread
+from ..ranges import Embedding, Layers, Width
 from ..views import MOCO_V2, Batch
 from . import Method, Optimisation
 
@@ -32,10 +32,10 @@ class SimSiam(Method):
         "sgd", lr=0.05, warmup=0.0, weight_decay=1e-4, decay_vectors=True, constant=("predictor",)
     )
 
-    def __init__(self, encoder: Encoder, *, hidden: int | None = None, layers: int = 2, bottleneck: int | None = None):
+    def __init__(
+        self, encoder: Encoder, *, hidden: Embedding | None = None, layers: Layers = 2, bottleneck: Width | None = None
+    ):
         super().__init__()
-        if layers < 1:
-            raise InputError(f"simsiam(layers={layers}): allowed is 1 and more")
         dim = hidden or encoder.width
         self.encoder = encoder
         self.projector = mlp(encoder.width, dim, dim, layers, last_norm=True)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.corruption import Corruption
-from ..parts.heads import Repair, check_widths
+from ..parts.heads import Repair
 from ..parts.losses import hidden_distance, info_nce, spread
 from ..parts.momentum import Momentum
+from ..ranges import Embedding, Share, Temperature, Weight, Width
 from ..views import BYOL, Batch
 from . import Method, Optimisation
 
@@ -43,13 +43,10 @@ class SiT(Method):
     optimisation = Optimisation(lr=5e-4, lr_end=0.002, warmup=0.1, weight_decay=(0.04, 0.1), clip=3.0, clip_each=True)
 
     def __init__(
-        self, encoder: Encoder, *, hidden: int = 1024, dim: int = 128, temperature: float = 0.2, momentum: float = 0.99,
-        drop: float = 0.5, noise: float = 0.0, swapped: float = 0.3, weight: float = 5.0,
+        self, encoder: Encoder, *, hidden: Width = 1024, dim: Embedding = 128, temperature: Temperature = 0.2,
+        momentum: Share = 0.99, drop: Share = 0.5, noise: Share = 0.0, swapped: Share = 0.3, weight: Weight = 5.0,
     ):  # fmt: skip
         super().__init__()
-        check_widths("sit", hidden=hidden, dim=dim)
-        if not temperature > 0 or weight < 0:
-            raise InputError(f"sit(temperature={temperature}, weight={weight}): allowed are above 0, 0 and more")
         self.corrupt = Corruption(encoder, "sit", drop=drop, noise=noise, swapped=swapped)
         self.painter = Repair(encoder.token_width, encoder.channels, self.corrupt.patch)
         self.encoder, self.temperature, self.weight = encoder, temperature, weight

@@ -9,15 +9,17 @@ from torch import Tensor
 
 from ..encoder import Encoder
 from ..errors import InputError
-from ..parts.gamut import Gamut, shrunk
+from ..events import Events
+from ..parts.gamut import Gamut, look_for_colours, shrunk
 from ..parts.losses import full, spread
 from ..parts.painter import Painter, rows
+from ..ranges import Side, Width
 from ..views import Batch
+from ..views.batches import Batches
 from ..views.lab import as_grey, lab_of, lab_to_rgb, normalised
 from . import Method, Optimisation
 
-LEVELS = 100
-"""bins of the lightness, each one unit wide"""
+LEVELS = 100  # bins of the lightness, each one unit wide
 
 
 class SplitBrain(Method):
@@ -36,7 +38,7 @@ class SplitBrain(Method):
 
     optimisation = Optimisation(lr=2e-4, weight_decay=1e-3, betas=(0.9, 0.99))
 
-    def __init__(self, encoder: Encoder, *, side: int | None = None, width: int = 64):
+    def __init__(self, encoder: Encoder, *, side: Side | None = None, width: Width = 64):
         super().__init__()
         if encoder.channels != 3:
             raise InputError("split_brain with channels=1: grey pictures have no colours to split off; set channels=3")
@@ -50,11 +52,12 @@ class SplitBrain(Method):
         lab = shrunk(lab_of(batch.views[0], self.encoder.mean, self.encoder.std), self.side)
         features, colours, lightness = self._painted(batch.views[0])
 
-        levels = lab[:, 0].long().clamp(0, LEVELS - 1)
         of_colours = F.cross_entropy(rows(colours), self.gamut.nearest(lab[:, 1:]).flatten())
-        of_lightness = F.cross_entropy(rows(lightness), levels.flatten())
-        loss = of_colours + of_lightness
-        return {"loss": loss, "lightness": of_lightness.detach(), "feature_std": spread(features)}
+        of_lightness = F.cross_entropy(rows(lightness), lab[:, 0].long().clamp(0, LEVELS - 1).flatten())
+        return {"loss": of_colours + of_lightness, "lightness": of_lightness.detach(), "feature_std": spread(features)}
+
+    def prepare(self, batches: Batches) -> Events[None]:
+        return look_for_colours(batches, "split_brain")
 
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         mean, std = self.encoder.mean, self.encoder.std
@@ -63,11 +66,10 @@ class SplitBrain(Method):
         said = (full(lightness).softmax(1) * (torch.arange(LEVELS, device=lab.device) + 0.5).view(-1, 1, 1)).sum(1)
         said = torch.cat([said[:, None], self.gamut.decode(colours)], 1)
         light, a, b = F.interpolate(said, lab.shape[2:], mode="bilinear").unbind(1)
-        coloured = lab_to_rgb(torch.stack([lab[:, 0], a, b], 1))
         return {
             "picture": batch.views[0],
             "grey": as_grey(lab, mean, std),
-            "coloured": normalised(coloured, mean, std),
+            "coloured": normalised(lab_to_rgb(torch.stack([lab[:, 0], a, b], 1)), mean, std),
             "lightness from colours": as_grey(light[:, None], mean, std),
         }
 

@@ -12,6 +12,7 @@ from ..encoder import Encoder
 from ..errors import InputError
 from ..parts.heads import mlp
 from ..parts.losses import spread, supervised_contrast
+from ..ranges import Embedding, Several, Temperature
 from ..views import MOCO_V2, Batch
 from . import Method, Optimisation
 
@@ -28,13 +29,13 @@ class SupCon(Method):
         temperature: of the softmax.
     """
 
-    views = (replace(MOCO_V2[0], blur=0.0),)
+    views, least = (replace(MOCO_V2[0], blur=0.0),), 2  # a picture alone has nothing to be pushed away from
     optimisation = Optimisation("sgd", lr=0.125, warmup=0.1, weight_decay=1e-4, decay_vectors=True)
 
-    def __init__(self, encoder: Encoder, *, categories: int = 0, dim: int = 128, temperature: float = 0.1):
+    def __init__(
+        self, encoder: Encoder, *, categories: Several = 0, dim: Embedding = 128, temperature: Temperature = 0.1
+    ):
         super().__init__()
-        if not temperature > 0:
-            raise InputError(f"supcon(temperature={temperature}): allowed is above 0")
         self.encoder, self.temperature, self.categories = encoder, temperature, categories
         self.head = mlp(encoder.width, encoder.width, dim, norm=False, bias=True, last_bias=True)
 

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..encoder import Encoder
-from ..errors import InputError
 from ..parts.crops import by_size, crops
 from ..parts.heads import mlp
 from ..parts.losses import distillation, entropy, full, spread
 from ..parts.prototypes import Prototypes
 from ..parts.queue import Queue
 from ..parts.sinkhorn import sinkhorn
+from ..ranges import Amount, Embedding, Few, Several, Share, Temperature, Width
 from ..views import SWAV, Batch
 from . import Method, Optimisation
 
@@ -30,7 +30,7 @@ class SwAV(Method):
         prototypes: their number: 3,000 in the paper; about ten for each expected class on small sets.
         temperature: of the prediction's softmax.
         epsilon: strength of the assignment's smoothing: .05 in the paper, with which small sets may end up uniform.
-        queue: how many past embeddings join the assignment, for batches that are small beside the prototypes; 0: none.
+        queue: how many past embeddings join the assignment of small batches, a multiple of the batch; 0: none.
         queue_from: the fraction of the training after which they do.
         freeze: the fraction of the training during which the prototypes rest.
     """
@@ -39,13 +39,11 @@ class SwAV(Method):
     optimisation = Optimisation("lars", lr=0.3, lr_end=0.001, warmup=0.1, weight_decay=1e-6, lars="swav")
 
     def __init__(
-        self, encoder: Encoder, *, hidden: int = 1024, dim: int = 128, prototypes: int = 100, temperature: float = 0.1,
-        epsilon: float = 0.03, queue: int = 0, queue_from: float = 0.1, freeze: float = 0.02, small: int | None = None,
+        self, encoder: Encoder, *, hidden: Width = 1024, dim: Embedding = 128, prototypes: Several = 100,
+        temperature: Temperature = 0.1, epsilon: Temperature = 0.03, queue: Amount = 0, queue_from: Share = 0.1,
+        freeze: Share = 0.02, small: Few | None = None,
     ):  # fmt: skip
         super().__init__()
-        if not (temperature > 0 and epsilon > 0 and prototypes > 1 and queue >= 0):
-            given = f"temperature={temperature}, epsilon={epsilon}, prototypes={prototypes}, queue={queue}"
-            raise InputError(f"swav({given}): allowed are above 0, above 0, 2 and more, 0 and more")
         self.views = crops(SWAV, small, encoder, "swav")
         self.encoder, self.temperature, self.epsilon, self.freeze = encoder, temperature, epsilon, freeze
         self.projector = mlp(encoder.width, hidden, dim, bias=True, last_bias=True)
@@ -71,6 +69,11 @@ class SwAV(Method):
             past = self.prototypes(self.queue.part().unflatten(1, (2, -1))[:, crop]).detach()
             return sinkhorn(torch.cat([scores, past]), self.epsilon)[: len(scores)]
         return sinkhorn(scores, self.epsilon)
+
+    def check(self, batch: int, parts: int = 1) -> None:
+        super().check(batch, parts)
+        if self.queue:
+            self.queue.check(batch, "swav")
 
     def before_step(self, t: float) -> None:
         if t < self.freeze:

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..events import Events, Note
 from ..parts.attention import Imitated, divergence, heads_of, with_attention
 from ..parts.losses import full
+from ..ranges import Layers, Several, Weight
 from ..views import Batch, View
 from ..views.batches import Batches
 from . import Method, Optimisation
@@ -41,14 +42,14 @@ class TeachingAssistant(Method):
     optimisation = Optimisation(lr=1e-3, warmup=0.05, weight_decay=0.05)
 
     def __init__(
-        self, encoder: Encoder, *, categories: int = 1000, teacher: str = "", assistant: str = "", imitated: int = 1,
-        weight: float = 1.0,
+        self, encoder: Encoder, *, categories: Several = 1000, teacher: str = "", assistant: str = "",
+        imitated: Layers = 1, weight: Weight = 1.0,
     ):  # fmt: skip
         super().__init__()
         heads = heads_of(encoder)
-        if not 1 <= imitated <= heads // 2 or weight < 0:
-            given = f"imitated={imitated}, weight={weight}"
-            raise InputError(f"teaching_assistant({given}): allowed are 1 to {heads // 2}, half the heads; 0 and more")
+        if imitated > heads // 2:
+            allowed = f"allowed are 1 to {heads // 2}, half the heads"
+            raise InputError(f"teaching_assistant(imitated={imitated}): {allowed}; nearest: {heads // 2}")
         if not teacher or not assistant:
             raise InputError(f"teaching_assistant(teacher={teacher!r}, assistant={assistant!r}): both must be named")
         self.encoder, self.weight = encoder, weight

@@ -15,9 +15,7 @@ LEAST = 24
 """pixels of a side below which a small crop says too little of the picture to be worth its time"""
 
 
-def crops(
-    views: tuple[View, ...], small: int | None, encoder: Encoder, method: str, *temperatures: float
-) -> tuple[View, ...]:
+def crops(views: tuple[View, ...], small: int | None, encoder: Encoder, method: str) -> tuple[View, ...]:
     """A method's views with another number of small crops, which are the last of them.
 
     Args:
@@ -26,14 +24,10 @@ def crops(
             they cover some ten pixels of the picture, and are most of the loss: at equal time they gained nothing.
         encoder: what will see them.
         method: whose name errors carry.
-        temperatures: of the method, to be checked with the rest.
 
     Raises:
-        InputError: for a number below 0, an encoder that takes pictures of one size only, or temperatures by which
-            nothing can be divided.
+        InputError: for a number below 0, or an encoder that takes pictures of one size only.
     """
-    if not all(temperature > 0 for temperature in temperatures):
-        raise InputError(f"{method}: temperatures must be above 0, got {', '.join(map(str, temperatures))}")
     *large, last = views
     if small is None:
         small = last.count if last.size * encoder.size >= LEAST else 0

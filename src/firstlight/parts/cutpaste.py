@@ -18,7 +18,9 @@ AREA = (0.02, 0.15)
 ASPECT = 0.3
 """rectangles are at most so many times as high as wide, or as wide as high"""
 SCAR_WIDTH, SCAR_HEIGHT = (2.0, 16.0), (10.0, 25.0)
-"""in pixels of a picture of 256, and at least one pixel"""
+"""in pixels of a picture of 256"""
+SCAR_SMALLEST = 64
+"""pixels of a side: smaller pictures get the scars of this one, since three pixels of 32 x 32 are nothing to learn"""
 SCAR_TURN = math.pi / 4
 """to either side"""
 JITTER = (0.1, 0.1, 0.1, 0.1)
@@ -54,13 +56,16 @@ def cut_and_pasted(pictures: Tensor, key: Tensor, mean: Normalisation, std: Norm
 def scarred(pictures: Tensor, key: Tensor, mean: Normalisation, std: Normalisation) -> Tensor:
     """Each picture with a thin strip of it, in slightly other colours and turned, laid over another place.
 
+    Differs from the paper: scars of small pictures are larger than their share, so that they can be seen.
+
     The arguments are those of ``cut_and_pasted``.
     """
     key = branch(key.cpu(), Salt.SCAR)
     sides = torch.tensor(pictures.shape[2:])
     draws = uniforms(key, 7, 0).double()
-    least, most = torch.tensor([SCAR_HEIGHT, SCAR_WIDTH]).double().T * (sides.min() / 256)
-    extent = (least + (most - least) * draws[:, :2]).clamp(min=1)
+    side = int(sides.min())
+    least, most = torch.tensor([SCAR_HEIGHT, SCAR_WIDTH]).double().T * (max(side, SCAR_SMALLEST) / 256)
+    extent = (least + (most - least) * draws[:, :2]).clamp(1, max(side / 2, 1))
     angle = SCAR_TURN * (2 * draws[:, 2] - 1)
 
     source = extent / 2 + draws[:, 3:5] * (sides - extent)

@@ -17,6 +17,7 @@ from ..views import View
 from ..views.random import Salt, uniforms
 from .heads import check_widths
 from .losses import full
+from .tiles import LARGEST
 
 
 class Overlapping:
@@ -41,7 +42,15 @@ class Overlapping:
             raise InputError(f"{method}(grid={grid}, drop={drop}): allowed are 2 and more, 0 to 1; try 7 and 0.8")
         self.grid, self.drop = grid, drop
         self.side = -(-max(least, encoder.size // 4) // encoder.multiple) * encoder.multiple
-        self.whole = self.side * (grid + 1) / 2 / encoder.size
+        self.stride = max(self.side // 2, 1)
+        whole = self.side + (grid - 1) * self.stride
+        self.whole = -(-whole // encoder.multiple) * encoder.multiple / encoder.size
+        if self.whole > LARGEST:
+            raise InputError(
+                f"{method}(grid={grid}, patch={least}): pictures of {encoder.size} px would be shown at "
+                f"{self.whole * encoder.size:.0f} px; allowed is up to {LARGEST * encoder.size}; take fewer "
+                "or smaller patches, such as 5 of 16 px"
+            )
 
     def view(self, view: View) -> View:
         """The view in the size that the grid needs."""
@@ -49,8 +58,9 @@ class Overlapping:
 
     def __call__(self, pictures: Tensor, key: Tensor) -> Tensor:
         """Patches ``[B * grid * grid, C, side, side]``, row by row, of pictures ``[B, C, S, S]`` with keys ``[B]``."""
-        stride = (pictures.shape[2] - self.side) // (self.grid - 1)
-        windows = pictures.unfold(2, self.side, stride).unfold(3, self.side, stride)[:, :, : self.grid, : self.grid]
+        # A picture may be larger than the grid, since its side is a multiple of the encoder's patch.
+        windows = pictures.unfold(2, self.side, self.stride).unfold(3, self.side, self.stride)
+        windows = windows[:, :, : self.grid, : self.grid]
         patches = windows.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
         draw = uniforms(key, 2 * self.grid**2, Salt.CHANNEL).unflatten(1, (2, -1))
         channel = (draw[:, 0] * patches.shape[2]).long()[..., None, None, None].expand_as(patches[:, :, :1])

@@ -19,6 +19,10 @@ NEAREST, SIGMA = 5, 5.0
 """bins among which a colour is divided, and the standard deviation of their shares, in the units of a and b"""
 CHUNK = 1 << 15
 """colours compared with the bins at a time"""
+FAINTEST = 1.0
+"""below this a and b are what rounding makes of grey; the eye hardly tells colours twice as far apart"""
+LOOKS = 4096
+"""pictures among which one that is coloured is looked for"""
 MARGIN = 13.5
 """how far outside sRGB a bin's centre may lie. The paper does not give its rule for the 313 bins "in gamut"; any
 margin from 13.3 to 13.7 gives so many, and with none there would be 226."""
@@ -103,6 +107,28 @@ class Gamut(nn.Module):
             found.append(distance.topk(count, largest=False))
         distance, number = (torch.cat(parts).view(*colours.shape[:-1], count) for parts in zip(*found))
         return distance, number
+
+
+@torch.no_grad()
+def look_for_colours(batches: Batches, method: str) -> Events[None]:
+    """Refuses pictures without colours, such as photographs in grey that were stored with three equal channels.
+
+    Raises:
+        InputError: if there is no colour in all of them, or in the first thousands.
+    """
+    seen = 0
+    for batch in batches.once():
+        ab = lab_of(batch.views[0], batches.mean, batches.std)[:, 1:]
+        if ranks.gather(ab.abs().amax().view(1)).max() >= FAINTEST:  # all ranks go the same way
+            yield from ()
+            return
+        seen += batches.batch
+        if seen >= LOOKS:
+            break
+    raise InputError(
+        f"{method}: the pictures are all grey, and without colours there is nothing to learn; "
+        "choose a method that needs none, such as rotation"
+    )
 
 
 def weights(prior: Tensor, bins: Tensor, balance: float = 0.5) -> Tensor:

@@ -41,8 +41,9 @@ class Gap(nn.Module):
         self.random = random
         if not 0 <= 2 * self.border < self.side < encoder.size:
             raise InputError(
-                f"hole={share}, overlap={overlap}: at {encoder.size} px, a window of {self.side} px with borders of "
-                f"{self.border} px; allowed is less than the picture and more than two borders; try 0.5 and 0.03"
+                f"inpaint(hole={share}, overlap={overlap}): at {encoder.size} px, a window of {self.side} px with "
+                f"borders of {self.border} px; allowed is less than the picture and more than two borders; "
+                "try 0.5 and 0.03"
             )
         self.register_buffer("colour", torch.zeros(encoder.channels))
 

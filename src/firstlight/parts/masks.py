@@ -45,11 +45,27 @@ def leaving_out(encoder: Encoder, mask: float, method: str) -> tuple[int, int]:
         raise InputError(
             f"{method} needs a ViT, such as 'vit_tiny_patch16_224'; {encoder.model!r} cannot leave out patches"
         )
-    if not 0 < int(encoder.patches * (1 - mask)) < encoder.patches:
-        raise InputError(
-            f"{method}(mask={mask}) must hide some of the {encoder.patches} patches and leave some; try 0.65"
-        )
+    some_of(encoder, method, mask, encoder.patches - int(encoder.patches * (1 - mask)), encoder.patches, "patches")
     return encoder.patch, encoder.patches
+
+
+def some_of(encoder: Encoder, method: str, mask: float, hidden: int, count: int, what: str) -> int:
+    """How many of the patches, or of squares of them, a share ``mask`` hides: ``hidden``, which is some but not all.
+
+    Raises:
+        InputError: if it is none or all, naming the nearest share that works, or there is one alone.
+    """
+    if count < 2:
+        raise InputError(
+            f"{method} hides some {what} and leaves some, and {encoder.model!r} has {count} for {encoder.size} px; "
+            "take a larger size or a smaller patch_size"
+        )
+    if not 0 < hidden < count:  # rounded inwards, so that it works when it is typed
+        nearest = math.ceil(1000 / count) / 1000 if hidden < 1 else math.floor(1000 - 1000 / count) / 1000
+        raise InputError(
+            f"{method}(mask={mask}) must hide some of the {count} {what} and leave some; nearest: {nearest}"
+        )
+    return hidden
 
 
 def exact_mask(key: Tensor, length: int, count: int | Tensor) -> Tensor:

@@ -28,26 +28,31 @@ class Painter(nn.Module):
     Args:
         encoder: whose features come in; only its widths and its number of tokens are read, it is not kept.
         values: how many numbers to predict at each position: channels of a picture, or classes.
-        side: of what is painted, for pictures of the encoder's size.
+        side: of what is painted, for pictures of the encoder's size, which it may not exceed.
         width: channels between the layers.
         tokens: whether tokens come in too.
 
     Raises:
-        InputError: for a width below 1, or an encoder that has no tokens.
+        InputError: for a width below 1, a side larger than the picture's, or an encoder that has no tokens.
     """
 
     def __init__(self, encoder: Encoder, values: int, side: int, *, width: int = 64, tokens: bool = True):
         super().__init__()
         check_widths("a painter", values=values, side=side, width=width)
+        if side > encoder.size:
+            raise InputError(
+                f"side={side}: pictures of {encoder.size} px have no more positions to paint; nearest: {encoder.size}"
+            )
         if tokens and encoder.regions < 1:
             raise InputError(f"{encoder.model!r} has no tokens to paint from; choose a resnet or vit_")
         self.prefix, self.grid, self.side = encoder.prefix, round(encoder.regions**0.5) if tokens else 1, side
-        start = side
-        while start % 2 == 0 and start // 2 >= max(START, self.grid):
-            start //= 2
-        self.start = start
-        # Where tokens say what is where, the pooled features are the same everywhere; else they must say it themselves.
-        self.spread = 1 if tokens and self.grid >= START else start
+        # Where tokens say what is where, the pooled features are the same everywhere; else they must say it themselves,
+        # by weights for each position of the first map, which is to be small: what is painted beyond an odd side is cut
+        # off. Tokens alone would then lie in the wrong places.
+        placed, start = tokens and self.grid >= START, side
+        while -(-start // 2) >= max(START, self.grid) and not (placed and start % 2):
+            start = -(-start // 2)
+        self.start, self.spread = start, 1 if placed else start
         self.pooled = nn.Linear(encoder.width, width * self.spread**2)
         self.token = nn.Linear(encoder.token_width, width) if tokens else None
 
@@ -71,7 +76,9 @@ class Painter(nn.Module):
             placed = tokens.transpose(1, 2).unflatten(2, (grid, grid))
             # Nearest, because the gradient of smoother interpolation is not the same from run to run on a GPU.
             canvas = canvas + F.interpolate(placed, (self.start, self.start), mode="nearest")
-        return self.paint(canvas.expand(-1, -1, self.start, self.start))
+        painted = self.paint(canvas.expand(-1, -1, self.start, self.start))
+        first = (painted.shape[-1] - self.side) // 2
+        return painted[..., first : first + self.side, first : first + self.side]
 
 
 def rows(maps: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Noroozi & Favaro, "Unsupervised learning of visual representations by solving ji
 https://arxiv.org/abs/1603.09246
 """
 
+import math
 from dataclasses import replace
 
 import torch
@@ -16,6 +17,8 @@ from ..views import View
 from ..views.batches import side_of
 from ..views.random import Salt, uniforms
 
+LARGEST = 16
+"""times as large as they are, small pictures are shown at most: a slip of the keyboard would fill the memory"""
 SHARE = 64 / 85
 """a tile's side as a share of its cell's: 64 of 85 pixels in the papers"""
 
@@ -57,28 +60,39 @@ def cut(
 def tile_side(side: int, grid: int = 3, multiple: int = 1, share: float = SHARE) -> int:
     """The side of the tiles of a picture of side ``side``: a share of a cell's, or the nearest multiple that fits.
 
+    At least half of the rest of the cell is left over: a patch as large as a cell would leave no gap at all.
+
     Raises:
         InputError: if none fits.
     """
     cell = side // grid
-    tile = min(max(round(share * cell / multiple), 1), cell // multiple) * multiple
+    room = round((1 - share) * cell / 2)
+    tile = min(max(round(share * cell / multiple), 1), (cell - room) // multiple) * multiple
     if not tile:
+        needed = grid * math.ceil(2 * multiple / (1 + share))
         raise InputError(
-            f"a picture of {side} px has {grid}x{grid} cells of {cell} px, and a tile needs {multiple}; "
-            f"show pictures of {grid * multiple} px and more, or take a smaller patch_size"
+            f"a picture of {side} px has {grid}x{grid} cells of {cell} px, and a tile needs {multiple} and a gap; "
+            f"show pictures of {needed} px and more, or take a smaller patch_size"
         )
     return tile
 
 
 def enlarged(view: View, least: int, encoder: Encoder, method: str, *, grid: int = 3, share: float = SHARE) -> View:
-    """A view whose tiles measure ``least`` pixels or more: small pictures are shown larger than they are.
+    """A view whose tiles measure ``least`` pixels or more, and a patch: small pictures are shown larger than they are.
 
     Raises:
-        InputError: if the encoder takes pictures of one size only, or no tile fits.
+        InputError: if the encoder takes pictures of one size only, or the tiles would be far larger than the pictures.
     """
     if not encoder.any_size:
         raise InputError(f"{method} shows tiles, and {encoder.model!r} takes one size; choose a resnet or vit_")
-    view = replace(view, size=max(view.size, least / share * grid / encoder.size))
+    needed = -(-least // encoder.multiple) * encoder.multiple / share * grid / encoder.size
+    if needed > LARGEST:
+        nearest = int(LARGEST * encoder.size * share / grid)
+        raise InputError(
+            f"{method}(tile={least}): pictures of {encoder.size} px would be shown at {needed * encoder.size:.0f} px; "
+            f"allowed is up to {LARGEST * encoder.size}; nearest: tile={nearest}"
+        )
+    view = replace(view, size=max(view.size, needed))
     tile_side(side_of(view, encoder.size, encoder.multiple), grid, encoder.multiple, share)
     return view
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import weights
+from .. import encoder_folder
 from ..encoder import Encoder
 from ..errors import CorruptError, InputError
 from . import dalle
@@ -22,6 +22,8 @@ TRAIN = (
     "tokenizer='runs/pretrain-001', or a file of the weights of DALL-E's public encoder"
 )
 SIZES = ("entry", "codes", "width", "depth", "stride", "channels")
+LARGEST = 1_000_000
+"""as many codes as `dvae` may have"""
 
 
 class Codes(nn.Module):
@@ -66,7 +68,7 @@ class Codes(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Adds ``codes.safetensors`` to the folder of the encoder whose tokens these are codes of."""
-        weights.write_beside(folder, "codes", self.state_dict(), self.about)
+        encoder_folder.write_beside(folder, "codes", self.state_dict(), self.about)
 
 
 class Tokenizer(nn.Module):
@@ -129,11 +131,12 @@ class _Trained(nn.Module):
 
     def __init__(self, path: Path, grid: int):
         super().__init__()
-        folder = weights.encoder_folder(path)
-        about = weights.read_config(folder).get("codes")
+        folder = encoder_folder.folder_of(path)
+        config = encoder_folder.read_config(folder)
+        about = config.get("codes")
         if about is None:
             raise InputError(f"{str(path)!r} is an encoder without codes, no tokenizer; {TRAIN}")
-        self.codes = _rebuilt(about, weights.read_beside(folder, "codes", about), folder)
+        self.codes = _rebuilt(about, encoder_folder.read_beside(folder, config, "codes"), folder)
         self.stride, self.count = about["stride"], about["codes"]
         self.encoder = Encoder.load(folder, size=grid * self.stride, neck=False)
         if self.encoder.regions != grid * grid:
@@ -166,7 +169,7 @@ def stride(encoder: Encoder, method: str) -> int:
 def _rebuilt(about: dict[str, Any], found: dict[str, Tensor], folder: Path) -> Codes:
     sizes: list[Any] = [about.get(name) for name in SIZES]
     source = str(folder / "codes.safetensors")
-    if not all(type(size) is int and 0 <= size < 1 << 16 for size in sizes):
+    if not all(type(size) is int and 0 <= size <= LARGEST for size in sizes):
         raise CorruptError(f"{source!r}: its sizes {', '.join(SIZES)} must be whole numbers, got {sizes}")
     with torch.device("meta"):  # nothing is allocated before the shapes are known to be right
         codes = Codes(**dict(zip(SIZES, sizes)))

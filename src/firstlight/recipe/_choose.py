@@ -122,9 +122,9 @@ def kept_size(path: Path | None) -> int | None:
     """The side that a kept encoder was trained at; None for a checkpoint of others, which does not say."""
     if path is None or path.is_file():
         return None
-    from ..weights import encoder_folder, read_config
+    from ..encoder_folder import folder_of, read_config
 
-    return read_config(encoder_folder(path))["size"]
+    return read_config(folder_of(path))["size"]
 
 
 def side(data: str, device: str) -> Events[int]:
@@ -170,11 +170,11 @@ def encoder(
 
 def on_neck(path: Path | None, neck: bool, colour: bool = True) -> Events[None]:
     """Says where the features of a kept encoder come from, if not from the end of one network."""
-    from ..weights import encoder_folder, read_config
+    from ..encoder_folder import folder_of, read_config
 
     if path is None or (path.is_file() and not (path.parent / "config.json").exists()):
         return
-    config = read_config(encoder_folder(path))
+    config = read_config(folder_of(path))
     if config.get("colour"):
         how = "" if colour else ": left out, so the first, which learned from grey pictures, is shown coloured ones"
         yield Note(f"{str(path)!r} has one network for the lightness and a second one for the colours{how}")
@@ -202,6 +202,9 @@ def method(text: str, given: "Encoder", categories: int, fresh: bool, pictures: 
     own = spec.Spec.parse(text).settings.get("pictures", count)
     if own != count:
         raise InputError(f"{text}: the training set has {count} pictures; leave the setting out, it is worked out")
+    named = spec.Spec.parse(text).settings.get("categories", categories)
+    if categories and named != categories:
+        raise InputError(f"{text}: the training set has {categories} classes; leave the setting out, it is worked out")
     derived = {"fresh": fresh, "pictures": count} | ({"categories": categories} if categories else {})
     if maps_of(text):
         maps, classes = ((), 0) if isinstance(pictures, int) else (pictures.maps, pictures.map_classes)
@@ -242,12 +245,16 @@ def labelled(pictures: "Pictures", method: str, data: str) -> Events["Pictures"]
 
     from ..data import Subset
 
-    if len(pictures.classes) < 2:
-        raise InputError(
-            f"method {method!r} learns from labels, and {data!r} has fewer than two classes: allowed are a folder with "
-            "one folder a class and a .csv list with the columns path,label"
-        )
+    formula = is_formula(data)
+    if formula and len(pictures.classes) > 1:
+        return pictures
     there = np.flatnonzero(pictures.labels >= 0)
+    if len(np.unique(pictures.labels[there])) < 2:
+        allowed = "a folder with one folder a class and a .csv list with the columns path,label"
+        hint = "allowed is --categories 2 and more; nearest: 2" if formula else f"allowed are {allowed}"
+        raise InputError(
+            f"method {method!r} learns from labels, and {data!r} has pictures of fewer than two classes: {hint}"
+        )
     if len(there) == len(pictures):
         return pictures
     yield Note(f"left out for want of a label: {len(pictures) - len(there):,} of {len(pictures):,} pictures")

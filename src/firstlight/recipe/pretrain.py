@@ -1,17 +1,20 @@
 """Pre-train an encoder on pictures drawn from a formula, or on unlabelled pictures of your own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import spec
 from ..errors import InputError
 from ..events import Events, Note, Saved
-from ..runs import Run
+from ..ranges import Seed
 from . import Recipe, _choose, begin, check_free, logged, shared_run, write_report
+from ._kept import keep_reconstruction, keep_sheet
 
 if TYPE_CHECKING:
     from ..data import Pictures
+    from ..methods import Method
+    from ..views.batches import Batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +76,13 @@ class Pretrain(Recipe):
     """steps between two looks at the probe"""
     save_every: int | None = None
     """steps between two checkpoints; unset: about every five minutes"""
-    seed: int = 0
+    seed: Seed = 0
     """of the pictures, the weights and every random choice"""
     out: Path | None = None
     """the run folder; unset: the next free runs/pretrain-NNN"""
 
     def run(self, resume: bool = False) -> Events[Path]:
+        spec.check(type(self), {field.name: getattr(self, field.name) for field in fields(self)}, "pretrain")
         _choose.positive(
             steps=self.steps, batch=self.batch, lr=self.lr, size=self.size, accumulate=self.accumulate,
             draw_size=self.draw_size,
@@ -106,26 +110,17 @@ class Pretrain(Recipe):
     def _train(self, data: str, device: str, resume: bool) -> Events[Path]:
         from .. import ranks
         from ..train import train
-        from ..views.batches import Batches
 
-        pictures = yield from self._pictures(data)
-        if _choose.needs_labels(self.method) and not _choose.is_formula(data):
-            pictures = yield from _choose.labelled(pictures, self.method, data)
-        encoder = _choose.encoder(
-            self.init, self.model, size=self.size, channels=self.channels, drop_path=self.drop_path, seed=self.seed,
-            neck=False,  # it is part of another method's head
-            colour=False,  # it belongs to the method that divided pictures
-        )  # fmt: skip
-        yield from _choose.on_neck(self.init, neck=False, colour=False)
-        labels = len(pictures.classes) if _choose.needs_labels(self.method) else 0
-        method = _choose.method(self.method, encoder, labels, fresh=self.init is None, pictures=pictures)
+        pictures = yield from self.pictures(data)
+        if len(pictures) < 2:
+            raise InputError(f"{data!r} has 1 picture; what is learned is how pictures differ: 2 or more are needed")
+        method = yield from self.learner(pictures)
         method.check(self.batch, self.accumulate)  # before there is a run folder
         setup = self._setup(method.optimisation, device)
-        batches = Batches(
-            pictures, method.views, size=self.size, batch=self.batch, seed=self.seed, channels=self.channels,
-            device=device, mean=encoder.mean, std=encoder.std, multiple=encoder.multiple, parts=self.accumulate,
-            draw=self.draw, maps=method.maps,
-        )  # fmt: skip
+        setup.check()
+        if self.batch > len(pictures):
+            yield Note(f"there are {len(pictures)} pictures: a batch of {self.batch} shows some of them more than once")
+        batches = self.batches(pictures, method, device)
         if batches.drawn:
             yield Note(batches.drawn)
         probe = yield from self._probe(device)
@@ -139,24 +134,52 @@ class Pretrain(Recipe):
             if batches.drawn:
                 chosen["drawn"] = batches.drawn
             begin(run, self, chosen)
-            _keep_sheet(run, pictures)
+            keep_sheet(run, pictures)
             try:
                 yield from logged(run, training)
                 method.keep(run.encoder)
                 yield Saved("encoder", str(run.encoder))
+                keep_reconstruction(run, method, batches)
             finally:
                 write_report(run)
         return run.path
 
-    def _pictures(self, data: str) -> Events["Pictures"]:
-        place = None if _choose.is_formula(data) else _choose.place_of_maps(data, self.method)
-        if place is None:
-            if kinds := _choose.maps_of(self.method):
-                yield Note(f"no maps of {' or '.join(kinds)} are beside the pictures: these alone are learned from")
-            return (yield from self._alone(data))
-        from ..data.maps import with_maps
+    def pictures(self, data: str) -> Events["Pictures"]:
+        """What there is to learn from, with maps where the method learns from them, labelled where it needs labels."""
+        formula = _choose.is_formula(data)
+        place = None if formula else _choose.place_of_maps(data, self.method)
+        found = yield from self._alone(data if place is None else str(place / "rgb"))
+        if place is None and (kinds := _choose.maps_of(self.method)):
+            yield Note(f"no maps of {' or '.join(kinds)} are beside the pictures: these alone are learned from")
+        if place is not None:
+            from ..data.maps import with_maps
 
-        return (yield from with_maps((yield from self._alone(str(place / "rgb"))), place))
+            found = yield from with_maps(found, place)
+        if _choose.needs_labels(self.method):
+            found = yield from _choose.labelled(found, self.method, data)
+        return found
+
+    def learner(self, pictures: "Pictures") -> Events["Method"]:
+        """The method as it is before the first step, around the encoder that it begins with."""
+        encoder = _choose.encoder(
+            self.init, self.model, size=self.size, channels=self.channels, drop_path=self.drop_path, seed=self.seed,
+            neck=False,  # it is part of another method's head
+            colour=False,  # it belongs to the method that divided pictures
+        )  # fmt: skip
+        yield from _choose.on_neck(self.init, neck=False, colour=False)
+        labels = len(pictures.classes) if _choose.needs_labels(self.method) else 0
+        return _choose.method(self.method, encoder, labels, fresh=self.init is None, pictures=pictures)
+
+    def batches(self, pictures: "Pictures", method: "Method", device: str) -> "Batches":
+        """The pictures made into the views that the method wants."""
+        from ..views.batches import Batches
+
+        encoder = method.encoder
+        return Batches(
+            pictures, method.views, size=self.size, batch=self.batch, seed=self.seed, channels=self.channels,
+            device=device, mean=encoder.mean, std=encoder.std, multiple=encoder.multiple, parts=self.accumulate,
+            draw=self.draw, maps=method.maps,
+        )  # fmt: skip
 
     def _alone(self, data: str) -> Events["Pictures"]:
         if self.hold_out and not _choose.is_formula(data):
@@ -200,15 +223,3 @@ class Pretrain(Recipe):
 
 def _unsupervised() -> list[str]:
     return [name for name in spec.names("methods") if not _choose.needs_labels(name)]
-
-
-def _keep_sheet(run: Run, pictures: "Pictures") -> None:
-    """Keeps a few of the pictures in the run folder, for the report."""
-    from ..evaluations import Result
-    from ..report import sheet
-    from .render import first_of_each
-
-    several = len(pictures.classes) > 1
-    title = "One row for each class, one column for each picture" if several else "The first pictures"
-    shown = pictures.read(first_of_each(pictures, classes=8, members=6))
-    Result("pictures", "What it was trained on", figures=[sheet(shown, 6, title=title)]).save(run.results)

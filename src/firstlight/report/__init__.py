@@ -14,10 +14,10 @@ from markupsafe import Markup
 
 from ..runs import write_whole
 from .curves import figures_of
-from .figures import draw, sheet
+from .figures import draw
 from .read import Found, read
 
-__all__ = ["sheet", "write"]
+__all__ = ["write"]
 
 _DIGITS = r"[-+−±]?\d[\d.,]*(e-?\d+)?"
 _NUMBER = re.compile(rf"{_DIGITS}( ?%| s| min| h)?((,|;|  ?| to | ± )\[?\(?{_DIGITS}( ?%| s)?\]?\)?)*|[–-]")

@@ -5,17 +5,17 @@ difference. Plots stretch with the page while their text keeps its size: positio
 """
 
 import base64
-import io
 import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from .axes import Scale, finite, percent_of, scale, shorten, spread_out, tag, tick, width_of
+from .montage import groups_of
 
 HUES = 6
 _HEIGHT = 220
@@ -41,41 +41,6 @@ def draw(figure: dict[str, Any], hues: dict[str, int] | None = None) -> Markup:
     if figure.get("kind") not in kinds:
         raise ValueError(f"no figure of kind {figure.get('kind')!r}")
     return kinds[figure["kind"]](figure, {} if hues is None else hues)
-
-
-def sheet(
-    pictures: Sequence[np.ndarray],
-    columns: int,
-    captions: Sequence[str] | None = None,
-    *,
-    title: str = "",
-    side: int = 96,
-) -> dict[str, Any]:
-    """A ``pictures`` figure from arrays.
-
-    Args:
-        pictures: each uint8 ``[H, W]`` (grey) or ``[H, W, 3]`` (RGB).
-        columns: how many stand in a row where the page is wide enough.
-        captions: what to write below each; none at all for a dense sheet.
-        title: a heading.
-        side: larger pictures are reduced to this many pixels, to keep the page small.
-    """
-    texts = list(captions or [""] * len(pictures))
-    if len(texts) != len(pictures):
-        raise ValueError(f"{len(pictures)} pictures but {len(texts)} captions")
-    encoded = [{"png": _png(picture, side), "caption": text} for picture, text in zip(pictures, texts)]
-    return {"kind": "pictures", "title": title, "columns": columns, "pictures": encoded}
-
-
-def _png(picture: np.ndarray, side: int) -> str:
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(picture, dtype=np.uint8))
-    if max(image.size) > side:
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode("ascii")
 
 
 # Lines
@@ -328,8 +293,19 @@ def _pictures(figure: dict[str, Any], hues: dict[str, int]) -> Markup:
     if not cells:
         return _figure(figure, tag("p", "There are none.", class_="soft"))
     columns = min(max(int(figure.get("columns") or 8), 1), 24)
+    if heads := [str(head) for head in figure.get("heads") or []]:
+        return _figure(figure, tag("div", *_headed(heads, cells), class_="headed"))
     kind = "pictures captioned" if captioned else "pictures dense"
     return _figure(figure, tag("ul", *cells, class_=kind, style=f"--columns:{columns}"))
+
+
+def _headed(heads: list[str], cells: list[Markup]) -> list[Markup]:
+    """Rows of pictures under what each column shows, in as many groups side by side as make a sheet and no column."""
+    rows = -(-len(cells) // len(heads))
+    each = -(-rows // groups_of(rows, len(heads))) * len(heads)
+    above = [tag("li", head, class_="head", dir="auto", title=head) for head in heads]
+    groups = [cells[start : start + each] for start in range(0, len(cells), each)]
+    return [tag("ul", *above, *group, class_="pictures dense", style=f"--columns:{len(heads)}") for group in groups]
 
 
 def _side(png: str) -> int:

@@ -40,8 +40,8 @@ def parameter_groups(method: Method, optimisation: Optimisation) -> list[dict[st
     """Parameters that share a decay rule and a rate.
 
     Biases and other weights with one dimension neither decay nor take part in LARS's adaptation, as in DINO, MAE,
-    MoCo v3 and Barlow Twins; position embeddings and class tokens have three dimensions and decay. SwAV's rule
-    excludes nothing; with ``decay_vectors`` they decay without being adapted.
+    MoCo v3 and Barlow Twins; position embeddings and class tokens have three dimensions and decay, unless the method
+    says otherwise (SimMIM, BEiT). SwAV's rule excludes nothing; with ``decay_vectors`` vectors decay unadapted.
 
     With ``layer_decay`` d, the encoder's layer i of n learns at d^(n - i) times the rate of the heads.
 
@@ -51,9 +51,10 @@ def parameter_groups(method: Method, optimisation: Optimisation) -> list[dict[st
     """
     groups: dict[tuple[bool, bool, float, bool], list[Tensor]] = {}
     everything = optimisation.optimizer == "lars" and optimisation.lars == "swav"
+    places = set() if method.decays_places else {f"encoder.{name}" for name in method.encoder.undecayed}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
-            vector = parameter.ndim <= 1 or name.endswith(".bias")
+            vector = parameter.ndim <= 1 or name.endswith(".bias") or name in places
             rate = _rate(method, name, optimisation) * (optimisation.vector_rate if vector else 1.0)
             constant = name.partition(".")[0] in optimisation.constant
             adapts = everything or not vector

@@ -114,20 +114,11 @@ class Batches:
             raise InputError(f"step {step}, part {part}: expected a step from 0 and a part below {self.parts}")
         count = self.part_size
         start = step * self.batch + (ranks.rank() * self.parts + part) * count
-        epoch, index = samples(len(self.pictures), start, count, self.seed)
-        key = torch.from_numpy(keys(self.seed, epoch, index))
-        pixels = self._pixels(index)
+        return self._made(start, count, self.seed)
 
-        made = []
-        for view in self.views:
-            side = side_of(view, self.size, self.multiple)
-            for _ in range(view.count):
-                how = {"channels": self.channels, "mean": self.mean, "std": self.std}
-                made.append(make(pixels, key, view, side=side, number=len(made), **how))
-        maps = {kind: aligned(kind, self.pictures.read_maps(kind, index), *made[0]) for kind in self.maps}
-        label = torch.from_numpy(np.asarray(self.pictures.labels[index], dtype=np.int64))
-        label, key, index = (x.to(self.device) for x in (label, key, torch.from_numpy(index)))
-        return Batch([images for images, _ in made], label, key, index, [geometry for _, geometry in made], maps)
+    def some(self, count: int, seed: int = 0) -> Batch:
+        """So many pictures, fewer where there are fewer, in other draws than those of training, alike on every rank."""
+        return self._made(0, min(count, len(self.pictures)), self.seed + 2 * OTHER + seed)
 
     def stream(self, start: int = 0) -> Generator[Batch, None, None]:
         """Micro-batches part by part from step ``start`` on, without end, prepared ahead in one thread.
@@ -162,6 +153,23 @@ class Batches:
     def epochs(self, step: int) -> float:
         """How often each picture has been seen on average before optimiser step ``step``."""
         return step * self.batch / len(self.pictures)
+
+    def _made(self, start: int, count: int, seed: int) -> Batch:
+        """Samples from position ``start`` of the sequence that ``seed`` orders."""
+        epoch, index = samples(len(self.pictures), start, count, seed)
+        key = torch.from_numpy(keys(seed, epoch, index))
+        pixels = self._pixels(index)
+
+        made = []
+        for view in self.views:
+            side = side_of(view, self.size, self.multiple)
+            for _ in range(view.count):
+                how = {"channels": self.channels, "mean": self.mean, "std": self.std}
+                made.append(make(pixels, key, view, side=side, number=len(made), **how))
+        maps = {kind: aligned(kind, self.pictures.read_maps(kind, index), *made[0]) for kind in self.maps}
+        label = torch.from_numpy(np.asarray(self.pictures.labels[index], dtype=np.int64))
+        label, key, index = (x.to(self.device) for x in (label, key, torch.from_numpy(index)))
+        return Batch([images for images, _ in made], label, key, index, [geometry for _, geometry in made], maps)
 
     def _pixels(self, index: np.ndarray) -> Tensor | list[Tensor]:
         if self._on_device and isinstance(self.pictures, FormulaPictures):
