@@ -185,7 +185,7 @@ def stopped(folder: Path) -> tuple[Path, int, str]:
     while not (log.exists() and b'"step"' in log.read_bytes()) and time.monotonic() < limit:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=240)[1]
     return out, process.returncode, said
 
 

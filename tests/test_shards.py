@@ -500,7 +500,7 @@ def signalled(folder: Path) -> dict[int, tuple[Path, int, str]]:
         while not list(out.glob("*.tar")) and time.monotonic() < limit:
             time.sleep(0.01)
         process.send_signal(number)
-        said = process.communicate(timeout=30)[1]
+        said = process.communicate(timeout=240)[1]
         told[int(number)] = out, process.returncode, said
     return told
 

@@ -106,7 +106,7 @@ def signalled(folder: Path) -> tuple[Path, int, float, int, str]:
         start = time.monotonic()
         twice.send_signal(signal.SIGTERM)
         status, took = twice.wait(timeout=10), time.monotonic() - start
-        return folder, status, took, hung.wait(timeout=30), hung.stderr.read() + twice.stderr.read()
+        return folder, status, took, hung.wait(timeout=240), hung.stderr.read() + twice.stderr.read()
     finally:
         for process in (twice, hung):
             process.kill()
@@ -137,7 +137,7 @@ def stopped(folder: Path) -> tuple[Path, list[tuple[int, str]]]:
         for process, number in ((fitting, signal.SIGTERM), (drawing, signal.SIGINT)):
             assert process.poll() is None
             process.send_signal(number)
-        said = [process.communicate(timeout=60)[1] for process in (fitting, drawing)]
+        said = [process.communicate(timeout=240)[1] for process in (fitting, drawing)]
         return folder, [(process.returncode, text) for process, text in zip((fitting, drawing), said)]
     finally:
         for process in (fitting, drawing):

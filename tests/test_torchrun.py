@@ -148,7 +148,7 @@ def commanded(folder: Path) -> tuple[Path, int, str, str, Path]:
             assert time.monotonic() < end
             time.sleep(0.01)
         os.kill(int((path / "run.lock").read_text().split()[1]), signal.SIGTERM)
-        stopped = launch.communicate(timeout=60)[1]
+        stopped = launch.communicate(timeout=240)[1]
     finally:
         launch.kill()
         launch.wait()
