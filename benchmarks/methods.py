@@ -58,6 +58,9 @@ LAST = 20
 """logged steps, the last ones, over which what a method reports is averaged"""
 PLAIN = ("pixels", "random")
 """entries that nothing is trained for"""
+MASKED = ("beit", "cmae", "igpt", "mae", "masked_patch", "multimae", "simmim", "sit")
+"""methods whose features are made to be fine-tuned; they are judged so too, beside a random encoder"""
+FINETUNE = "finetune(steps=500, batch=64, lr=1e-3, flip=0.5, precision='bf16')"
 TEACHERS = {"teacher": "classify", "assistant": "dino", "tokenizer": "dvae"}
 """what a method with these settings is given: what others of the same backbone and seed, trained before it, left"""
 
@@ -124,7 +127,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--own", action="store_true", help="each method's own optimisation in place of the common one")
     parser.add_argument("--data", choices=["6k", "packed"], default="6k", help="5,085 or all 50,000 training pictures")
     parser.add_argument("--tune", action="store_true", help="judge on a fifth of the training pictures; needs --out")
-    parser.add_argument("--protocols", nargs="+", default=["knn", "linear"])
+    parser.add_argument("--protocols", nargs="+", help="default: knn linear, and finetune for masked methods")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="bf16")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -144,6 +147,7 @@ def entry(given: argparse.Namespace, split: Split, backbone: str, method: str, s
     teachers = {name: str(kept(other)) for name, other in TEACHERS.items()}
     learner = None if method in PLAIN else built(method, encoder, split, teachers)
     setup = learner and planned(given, learner, backbone, seed)
+    protocols = given.protocols or protocols_of(backbone, method)
     settings = {
         "method": method,
         "of method": {} if learner is None else in_full(method),
@@ -154,7 +158,7 @@ def entry(given: argparse.Namespace, split: Split, backbone: str, method: str, s
         "data": {"name": given.data, "tune": given.tune, "train": len(split.train), "test": len(split.test)}
         | {"fingerprint": f"{split.train.fingerprint()} {split.test.fingerprint()}"},
         "training": setup and setup.decisive()["training"],
-        "protocols": given.protocols,
+        "protocols": protocols,
     }
     settings = json.loads(json.dumps(settings, default=str))
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
@@ -177,7 +181,7 @@ def entry(given: argparse.Namespace, split: Split, backbone: str, method: str, s
             "versions": versions(),
             "settings": settings,
             "training": told(run) if learner else {},
-            **judged(None if method == "pixels" else encoder, split, given, seed),
+            **judged(None if method == "pixels" else encoder, split, protocols, given, seed),
         }
         write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
     shutil.rmtree(run.path, ignore_errors=True)
@@ -244,10 +248,18 @@ def told(run: Run) -> dict[str, Any]:
     return found
 
 
-def judged(encoder: Encoder | None, split: Split, given: argparse.Namespace, seed: int) -> dict[str, Any]:
+def protocols_of(backbone: str, method: str) -> list[str]:
+    """Masked methods are fine-tuned too, and what they are compared with."""
+    tuned = method.partition("(")[0].strip() in MASKED or (method == "random" and backbone != "cnn")
+    return ["knn", "linear", *[FINETUNE] * tuned]
+
+
+def judged(
+    encoder: Encoder | None, split: Split, protocols: list[str], given: argparse.Namespace, seed: int
+) -> dict[str, Any]:
     """Accuracies by every protocol, which pictures were right, and whether the features have collapsed."""
     found: dict[str, Any] = {"results": {}, "features": {}}
-    for name in given.protocols:
+    for name in protocols:
         protocol = spec.build("evaluations", name, Evaluation)
         begun = time.monotonic()
         result: Result = drain(protocol.run(encoder, split, size=SIZE, device=given.device, seed=seed))

@@ -96,9 +96,10 @@ def _methods_of(records: list[dict[str, Any]], mode: str) -> list[str]:
     runs: dict[str, list[dict[str, Any]]] = {}
     for record in sorted(records, key=lambda record: record["settings"]["seed"]):
         runs.setdefault(record["method"], []).append(record)
-    accuracy = lambda name, protocol: mean(r["results"][protocol]["numbers"]["accuracy"] for r in runs[name])  # noqa: E731
+    of = lambda name, protocol: [r["results"][protocol] for r in runs[name] if protocol in r["results"]]  # noqa: E731
+    accuracy = lambda name, protocol: mean(result["numbers"]["accuracy"] for result in of(name, protocol))  # noqa: E731
     trained = next((runs[name][0] for name in runs if name not in PLAIN), None)
-    protocols = list(records[0]["results"])
+    protocols = list(dict.fromkeys(protocol for record in records for protocol in record["results"]))
     judge = "linear" if "linear" in protocols else protocols[-1]
     about = ["", "### Untrained", ""]
     if trained:
@@ -112,19 +113,21 @@ def _methods_of(records: list[dict[str, Any]], mode: str) -> list[str]:
             f"{trained['machine']['device']}, {trained['machine']['threads']} threads.",
         ]  # fmt: skip
     titles = {"knn": "k-NN", "linear": "linear", "finetune": "fine-tuning"}
-    head = ["method", *(titles.get(name, name) for name in protocols), "over the random encoder (95 % interval)"]
+    over = [name for name in protocols if name in (judge, "finetune")]
+    head = ["method", *(titles.get(name, name) for name in protocols)]
+    head += [f"{titles.get(name, name)}: over the random encoder (95 % interval)" for name in over]
     head += ["feature std", "effective rank", "teacher entropy", "seconds", "core seconds", "seeds"]
     lines = [*about, "", f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
     for name in sorted(runs, key=lambda name: -accuracy(name, judge)):
-        of, mark = runs[name], " (labels)" if runs[name][0]["settings"]["labels"] else ""
+        mark = " (labels)" if runs[name][0]["settings"]["labels"] else ""
         cells = [f"{name if name in PLAIN else f'`{name}`'}{mark}"]
-        cells += [f"{100 * accuracy(name, protocol):.1f}" for protocol in protocols]
-        cells += [_gain(of, runs.get("random", []), judge) if name not in PLAIN else ""]
-        cells += [_average(r["features"].get(key) for r in of) for key in ("feature_std", "effective_rank")]
-        last = [r["training"].get("last", {}) for r in of]
+        cells += [f"{100 * accuracy(name, protocol):.1f}" if of(name, protocol) else "" for protocol in protocols]
+        cells += [_gain(runs[name], runs.get("random", []), protocol) for protocol in over]
+        cells += [_average(r["features"].get(key) for r in runs[name]) for key in ("feature_std", "effective_rank")]
+        last = [r["training"].get("last", {}) for r in runs[name]]
         cells += [_average(x.get("teacher_entropy", x.get("entropy")) for x in last)]
-        cells += [_average((r["training"].get(key) for r in of), 0) for key in ("seconds", "core_seconds")]
-        lines.append(f"| {' | '.join(cells)} | {len(of)} |")
+        cells += [_average((r["training"].get(key) for r in runs[name]), 0) for key in ("seconds", "core_seconds")]
+        lines.append(f"| {' | '.join(cells)} | {len(runs[name])} |")
     lines += ["", "Settings, the methods' defaults:", ""]
     for name in sorted(set(runs) - set(PLAIN)):
         inside = ", ".join(f"{key}={value}" for key, value in runs[name][0]["settings"]["of method"].items())
@@ -133,14 +136,15 @@ def _methods_of(records: list[dict[str, Any]], mode: str) -> list[str]:
 
 
 def _gain(records: list[dict[str, Any]], random: list[dict[str, Any]], protocol: str) -> str:
-    """By how many points the linear accuracy exceeds that of the random encoder of the same seed, and the interval."""
+    """By how many points the accuracy exceeds that of the random encoder of the same seed, and the interval."""
     import numpy as np
 
     from firstlight.evaluations._intervals import difference
 
     plain = {record["settings"]["seed"]: record for record in random}
     pairs = [(record, plain[seed]) for record in records if (seed := record["settings"]["seed"]) in plain]
-    if not pairs:
+    pairs = [pair for pair in pairs if all(protocol in record["results"] for record in pair)]
+    if not pairs or records[0]["method"] in PLAIN:
         return ""
 
     def right(record: dict[str, Any]) -> Any:

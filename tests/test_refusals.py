@@ -12,8 +12,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import tiny
 from firstlight import cli, ranks, spec
+from firstlight.data import Subset
+from firstlight.data.source import open_pictures
 from firstlight.errors import InputError
+from firstlight.events import drain
 from firstlight.ranges import Range
+from firstlight.recipe import _choose
 
 CNN, TINY_VIT = "test_resnet", tiny.VIT
 names = pytest.mark.parametrize("name", spec.names("methods"))
@@ -286,6 +290,15 @@ def test_too_few_pictures_and_classes_are_refused(pictures, tmp_path, capsys):
     assert "--categories 2 and more; nearest: 2" in told("line", "classify", tmp_path, capsys, *few)
     few = ("--categories", "3", "--instances", "4")
     assert "has 3 classes" in told("line", "classify(categories=2)", tmp_path, capsys, *few)
+
+
+def test_a_class_whose_pictures_were_all_held_out_is_none(pictures):
+    both = drain(open_pictures(pictures, size=32))
+    left = Subset(both, np.flatnonzero(both.labels == 0))
+    assert len(left.classes) == 2
+    with pytest.raises(InputError, match="pictures of fewer than two classes"):
+        drain(_choose.labelled(left, "supcon", str(pictures)))
+    assert drain(_choose.labelled(both, "supcon", str(pictures))) is both
 
 
 def test_more_ranks_than_pictures_in_a_batch_are_refused(monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import memory
 from ..data import Pictures
 from ..encoder import Encoder
 from ..events import Events, Progress
@@ -42,7 +43,8 @@ def features(encoder: Encoder, pictures: Pictures, *, size: int, device: str, ba
 
     encoder.eval().to(device)
     try:
-        return (yield from _in_batches(look, pictures, encoder.width, batch, "features"))
+        with memory.kept(device):
+            return (yield from _in_batches(look, pictures, encoder.width, batch, "features"))
     finally:
         encoder.to(home)
         for module in training:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from .. import ranks
+from .. import memory, ranks
 from ..encoder import Encoder
 from ..errors import FirstlightError, InputError, Stopped
 from ..events import Events, Note, Step, Warned
@@ -152,7 +152,7 @@ def train(
         given, wanted = (batches.batch, batches.parts), (setup.batch, setup.accumulate)
         raise InputError("the batches hold {} pictures in {} parts, the setup wants {} in {}".format(*given, *wanted))
     method.check(setup.batch, setup.accumulate)
-    with precision.repeatable(setup.device), signals.listening() as request:
+    with memory.kept(setup.device), precision.repeatable(setup.device), signals.listening() as request:
         training = Training(method, setup)
         try:
             yield from resume.restore(training, run)

@@ -1,0 +1,64 @@
+"""Memory that a training frees is used again while it goes on, and given back afterwards."""
+
+import contextlib
+import platform
+import sys
+
+import pytest
+import torch
+
+from firstlight import memory
+
+glibc = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc", reason="of the GNU C library"
+)
+BLOCK = 16 * 2**20  # values of 4 bytes: twice as large as any block that the library keeps by itself
+
+
+def faults() -> int:
+    """Pages that the system had to find while six large blocks were written, each freed before the next."""
+    import resource  # of Unix only
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(6):
+        torch.ones(BLOCK)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@glibc
+def test_freed_memory_is_used_again_and_given_back_afterwards():
+    plain = faults()
+    with memory.kept("cpu"):
+        faults()
+        assert faults() < plain / 4
+    assert faults() > plain / 2
+
+
+@glibc
+def test_the_last_of_several_blocks_gives_back():
+    plain, outer, inner = faults(), memory.kept("cpu"), memory.kept("cpu")
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__(None, None, None)
+    faults()
+    assert faults() < plain / 4
+    inner.__exit__(None, None, None)
+    assert faults() > plain / 2
+
+
+@glibc
+def test_an_error_gives_back():
+    plain = faults()
+    with contextlib.suppress(ZeroDivisionError), memory.kept("cpu"):
+        raise ZeroDivisionError
+    assert faults() > plain / 2
+
+
+def test_nothing_happens_on_other_devices_and_under_other_libraries(monkeypatch):
+    called = []
+    monkeypatch.setattr(memory, "_library", lambda: called.append(True))
+    with memory.kept("cuda"):
+        assert not called
+    with memory.kept("cpu"):
+        assert called
+    assert memory._depth == [0]
