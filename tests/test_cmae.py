@@ -149,12 +149,13 @@ def test_it_draws_what_it_made():
     batch = tiny.batch(method)
     with torch.no_grad():
         shown = method.reconstruct(batch)
-    assert list(shown) == ["picture", "masked", "predicted"]
+    predicted = "predicted, mean and contrast given"
+    assert list(shown) == ["picture", "masked", predicted]
     assert all(pictures.shape == (4, 3, 32, 32) for pictures in shown.values())
     torch.testing.assert_close(shown["picture"], method.shift(batch.views[0], batch.key, 0))
     _, hidden = random_mask(batch.key, 16, 0.65)
     seen = ~hidden.view(-1, 1, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3).expand(-1, 3, -1, -1)
-    for name in ("masked", "predicted"):
+    for name in ("masked", predicted):
         assert torch.equal(shown[name][seen], shown["picture"][seen])
     assert (shown["masked"][~seen] == 0).all()
 

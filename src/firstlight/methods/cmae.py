@@ -74,4 +74,4 @@ class CMAE(Method):
 
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         patches, tokens, keep, hidden = self._see(batch)
-        return compared(patches, standardised(patches, undo=self.pixels(tokens, keep)), hidden, self.patch)
+        return compared(patches, self.pixels(tokens, keep), hidden, self.patch, scaled=True)

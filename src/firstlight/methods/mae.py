@@ -63,5 +63,4 @@ class MAE(Method):
 
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         patches, painted, hidden = self.paint(batch)
-        painted = standardised(patches, undo=painted) if self.standardise else painted
-        return compared(patches, painted, hidden, self.patch)
+        return compared(patches, painted, hidden, self.patch, scaled=self.standardise)

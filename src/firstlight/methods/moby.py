@@ -22,8 +22,7 @@ class MoBY(Method):
 
     The key network moves after each step, which is before the next step's keys, as published, and none of its blocks
     are ever dropped; the online network's drop path, .2 in the paper, is the encoder's setting. Differs from the public
-    code: past keys of the same picture, which small sets have in the queues, are no negatives; and that leaves Swin's
-    relative biases out of the weight decay.
+    code: past keys of the same picture, which small sets have in the queues, are no negatives.
 
     Args:
         encoder: any encoder.

@@ -38,7 +38,9 @@ def standardised(patches: Tensor, undo: Tensor | None = None) -> Tensor:
     return (patches - mean) / deviation if undo is None else undo * deviation + mean
 
 
-def compared(patches: Tensor, painted: Tensor, hidden: Tensor, patch: int) -> dict[str, Tensor]:
+def compared(
+    patches: Tensor, painted: Tensor, hidden: Tensor, patch: int, *, scaled: bool = False
+) -> dict[str, Tensor]:
     """What there was, what was seen of it, and what was painted where nothing was: three pictures ``[B, C, S, S]``.
 
     Args:
@@ -46,10 +48,13 @@ def compared(patches: Tensor, painted: Tensor, hidden: Tensor, patch: int) -> di
         painted: the same as someone imagines them.
         hidden: bool ``[B, L]``.
         patch: their side.
+        scaled: what is painted are ``standardised`` patches. They get the mean and the contrast that each hidden patch
+            really had, and the third picture's name says so.
     """
     hidden = hidden[..., None]
     shown = {"picture": patches, "masked": patches.masked_fill(hidden, 0)}
-    shown["predicted"] = torch.where(hidden, painted, patches)
+    name = "predicted, mean and contrast given" if scaled else "predicted"
+    shown[name] = torch.where(hidden, standardised(patches, undo=painted) if scaled else painted, patches)
     return {name: unpatchify(rows, patch) for name, rows in shown.items()}
 
 
