@@ -16,6 +16,7 @@ from PIL import Image
 
 import ahead
 import firstlight
+import tiny
 from firstlight import cli, spec
 from firstlight.errors import InputError
 from firstlight.recipe.export import usage
@@ -119,6 +120,22 @@ def test_a_lost_part_is_done_again_to_the_same_result(compared, tmp_path):
 def test_nothing_is_overwritten(compared, photos, capsys):
     assert cli.run(["compare", str(photos), "--out", str(compared)]) == 2
     assert "is not empty ('firstlight resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("made_before", [False, True])
+def test_pictures_that_a_method_refuses_leave_no_run_behind(photos, tmp_path, capsys, made_before):
+    run = tmp_path / "run"
+    if made_before:
+        run.mkdir()
+    vit = ["--model", tiny.VIT, "--size", "32", "--device", "cpu", "--steps", "1", "--batch", "4"]
+    arguments = ["pretrain", "--data", str(photos), *vit, "--out", str(run), "--method"]
+    assert cli.run([*arguments, "igpt(colours=65536)"]) == 2
+    assert "nearest: colours=" in capsys.readouterr().err
+    assert run.exists() == made_before
+    assert not made_before or not list(run.iterdir())
+    assert cli.run([*arguments, "igpt(colours=4)"]) == 0
+    assert cli.run([*arguments, "igpt(colours=65536)"]) == 2
+    assert (run / "encoder").is_dir(), "what an earlier training left is not touched"
 
 
 def test_pretrain_evaluate_finetune_report(photos, tmp_path, capsys):

@@ -7,6 +7,7 @@ for the parts of a larger run (``pretrain/``, ``fractal-seed0/``).
 import contextlib
 import json
 import os
+import shutil
 import socket
 import warnings
 from collections.abc import Iterator
@@ -107,6 +108,14 @@ class Run:
         if self._log:
             self._log.close()
             self._log = None
+
+    def discard(self, *, folder: bool = True) -> None:
+        """Removes all that the folder holds, and with ``folder`` itself: for a run of which nothing was computed."""
+        self.close()
+        for item in self.path.iterdir():
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+        if folder:
+            self.path.rmdir()
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file in one piece."""

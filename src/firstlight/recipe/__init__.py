@@ -88,7 +88,8 @@ def check_free(out: Path | None, resume: bool = False) -> None:
 def shared_run(out: Path | None, name: str, resume: bool = False) -> Iterator[Run]:
     """``open_run`` for processes that train together: rank 0 opens and locks, the others learn where it is to read.
 
-    Only rank 0 may write to the run.
+    Only rank 0 may write to the run. Where a method refuses the pictures before its first step, a new folder is taken
+    away again: the same ``out`` can be asked for with other settings.
 
     Raises:
         InputError: on every rank, as ``open_run``.
@@ -96,8 +97,15 @@ def shared_run(out: Path | None, name: str, resume: bool = False) -> Iterator[Ru
     """
     from .. import ranks
 
+    there = out is not None and out.exists()
     with contextlib.ExitStack() as held:
-        yield ranks.told(lambda: held.enter_context(open_run(out, name, resume).locked()))
+        run = ranks.told(lambda: held.enter_context(open_run(out, name, resume).locked()))
+        try:
+            yield run
+        except InputError:
+            if not ranks.rank() and not resume and not run.checkpoints.exists():
+                run.discard(folder=not there)
+            raise
 
 
 def next_free(name: str) -> Path:
