@@ -5,12 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
+import tiny
 from firstlight.data import Subset
 from firstlight.data.decode import decode_values
 from firstlight.data.maps import UNKNOWN, MappedPictures, place_of, with_maps
 from firstlight.data.source import open_pictures
+from firstlight.encoder import Encoder
 from firstlight.errors import InputError
 from firstlight.events import Warned, drain
+from firstlight.recipe import _choose
 from firstlight.views import View
 from firstlight.views.batches import Batches
 
@@ -216,3 +219,20 @@ def test_names_must_meet(tmp_path):
     (root / "depth/others/0.tif").unlink()
     with pytest.raises(InputError, match="named like a picture of rgb, such as 'some/0'; the maps are called others/0"):
         opened(root)
+
+
+def test_settings_that_ask_for_other_maps_than_there_are_are_refused(tmp_path):
+    both = opened(folder(tmp_path, SMALL))
+    depth = MappedPictures(both.pictures, {"depth": both.files["depth"]})
+    build = lambda text, pictures: _choose.method(text, Encoder(tiny.VIT, size=32), 0, True, pictures)  # noqa: E731
+    small = "width=16, depth=1, heads=2"
+    assert both.map_classes == 16
+    for pictures, settings, told in [
+        (both, "classes=15", "have 16 classes; allowed are 0, to leave them out, and 16 or more"),
+        (depth, "classes=3", "no maps of classes"),
+        (both.pictures, "has_depth=True", "no maps of depth"),
+    ]:
+        with pytest.raises(InputError, match=told):
+            build(f"multimae({settings}, {small})", pictures)
+    for settings, modalities in (("classes=0", 2), ("classes=20", 3), ("has_depth=False", 2), ("visible=0.4", 3)):
+        assert len(build(f"multimae({settings}, {small})", both).kinds) == modalities

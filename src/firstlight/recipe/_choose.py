@@ -209,7 +209,22 @@ def method(text: str, given: "Encoder", categories: int, fresh: bool, pictures: 
     if maps_of(text):
         maps, classes = ((), 0) if isinstance(pictures, int) else (pictures.maps, pictures.map_classes)
         derived |= {"has_depth": "depth" in maps, "classes": classes}
+        _fitting_maps(text, "depth" in maps, classes)
     return spec.build("methods", text, Method, given, **derived)
+
+
+def _fitting_maps(text: str, depth: bool, classes: int) -> None:
+    """Refuses settings that ask for maps which are not there; fewer than there are is a choice."""
+    chosen = spec.Spec.parse(text).settings
+    if chosen.get("has_depth") and not depth:
+        raise InputError(f"{text}: there are no maps of depth beside the pictures; leave the setting out")
+    wanted = chosen.get("classes", classes)
+    if wanted and not classes:
+        raise InputError(f"{text}: there are no maps of classes beside the pictures; leave the setting out")
+    if 0 < wanted < classes:
+        raise InputError(
+            f"{text}: the maps have {classes} classes; allowed are 0, to leave them out, and {classes} or more"
+        )
 
 
 def maps_of(text: str) -> tuple[str, ...]:
