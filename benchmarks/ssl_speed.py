@@ -32,7 +32,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from firstlight import spec
+from firstlight import memory, spec
 from firstlight.data.held import HeldPictures
 from firstlight.encoder import Encoder
 from firstlight.events import Step
@@ -278,7 +278,10 @@ def profiled(name: str, pictures: np.ndarray, kind: Any, given: argparse.Namespa
 
         return called
 
-    with precision.repeatable(given.device), replaced(Tensor, "backward", timed("backward", Tensor.backward)):
+    as_trained = contextlib.ExitStack()
+    as_trained.enter_context(memory.kept(given.device))
+    as_trained.enter_context(precision.repeatable(given.device))
+    with as_trained, replaced(Tensor, "backward", timed("backward", Tensor.backward)):
         training = Training(method, setup)
         training.arithmetic = precision.Arithmetic(kind, given.device)
         batches.pictures.read = timed("decode", batches.pictures.read)

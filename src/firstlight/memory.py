@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 # <malloc.h> of the GNU C library.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-NEVER, MMAP_MAX, LARGEST_TRIM = -1, 65536, 64 * 2**20
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+NEVER, MMAP_MAX, LARGEST = -1, 65536, 32 * 2**20
 
 
 @contextlib.contextmanager
@@ -40,7 +40,8 @@ def kept(device: str) -> Iterator[None]:
             _depth[0] -= 1
             if not _depth[0]:
                 mallopt(M_MMAP_MAX, MMAP_MAX)
-                mallopt(M_TRIM_THRESHOLD, LARGEST_TRIM)
+                mallopt(M_MMAP_THRESHOLD, LARGEST)  # once anything is set, the library no longer adapts it by itself
+                mallopt(M_TRIM_THRESHOLD, 2 * LARGEST)
                 malloc_trim(0)
 
 

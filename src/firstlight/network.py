@@ -57,7 +57,7 @@ class Network(nn.Module):
         self.width, (tokens, self.token_width) = self._tried()
         self.regions = tokens - self.prefix
         grid = (self.size // self.multiple) ** 2
-        isotropic = self.multiple > 1 and self.regions == grid
+        isotropic = (self.maskable or self.multiple > 1) and self.regions == grid
         self.patch: int | None = self.multiple if isotropic else None
         self.patches: int | None = grid if isotropic else None
 

@@ -15,5 +15,5 @@ from ._training import imagenet
 
 recipe = Pretrain(**imagenet(
     "moco(version=1, queue=65536, temperature=0.07, momentum=0.999, symmetric=False)", "resnet50(zero_init_last=False)",
-    epochs=200, batch=256, lr=0.03,
+    epochs=200, batch=256, lr=0.03, weight_decay=1e-4,
 ))  # fmt: skip

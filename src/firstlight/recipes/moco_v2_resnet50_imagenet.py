@@ -14,5 +14,5 @@ from ._training import imagenet
 
 recipe = Pretrain(**imagenet(
     "moco(queue=65536, temperature=0.2, momentum=0.999, symmetric=False)", "resnet50(zero_init_last=False)", epochs=200,
-    batch=256, lr=0.03,
+    batch=256, lr=0.03, weight_decay=1e-4,
 ))  # fmt: skip
