@@ -220,8 +220,8 @@ def learn(method: Method, split: Split, setup: Setup, run: Run) -> None:
     """Trains, from the last checkpoint if there is one; the steps are logged with the processor time they took."""
     encoder = method.encoder
     batches = Batches(
-        split.train, method.views, size=SIZE, batch=setup.batch, seed=setup.seed, device=setup.device,
-        mean=encoder.mean, std=encoder.std, multiple=encoder.multiple,
+        split.train, method.views, size=encoder.size, channels=encoder.channels, batch=setup.batch, seed=setup.seed,
+        device=setup.device, mean=encoder.mean, std=encoder.std, multiple=encoder.multiple,
     )  # fmt: skip
     begun = time.process_time()
     for event in train(method, batches, setup, run):

@@ -160,6 +160,45 @@ def _average(values: Iterable[float | None], digits: int = 2) -> str:
     return f"{mean(known):,.{digits}f}" if known else ""
 
 
+def anomaly() -> str:
+    """How well every method's encoder tells defects from normal pictures: best area first, means over the seeds."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / "anomaly").glob("*.json"))]
+    if not records:
+        return "Not measured yet."
+    runs: dict[str, dict[int, dict[str, Any]]] = {}
+    for record in sorted(records, key=lambda record: record["settings"]["seed"]):
+        runs.setdefault(record["method"], {})[record["settings"]["seed"]] = record
+    found = lambda name, key: {seed: record["numbers"][key] for seed, record in runs[name].items()}  # noqa: E731
+    average = lambda name, key: mean(found(name, key).values())  # noqa: E731
+
+    parts = []
+    trained = next((record for record in records if record["method"] not in PLAIN), None)
+    if trained:
+        settings, how = trained["settings"], trained["settings"]["training"]
+        rate = how["optimisation"]["lr"] * how["batch"] / 256
+        parts = [
+            f"`{settings['model']}`, {settings['size']} px, {'grey' if settings['channels'] == 1 else 'colour'}; "
+            f"{settings['data']['train']:,} normal training pictures and {settings['data']['test']:,} test pictures of "
+            f"{settings['data']['name']}; {how['steps']:,} steps of {how['batch']} pictures, "
+            f"{how['optimisation']['optimizer']} at {rate:.3g}, {how['precision']}; {trained['machine']['device']}, "
+            f"{trained['machine']['threads']} threads, {trained['date']}.",
+            "",
+        ]
+    head = ["method", "AUROC", "seed by seed", "95 % interval", "over the random encoder (least to most)", "seconds"]
+    parts += [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
+    plain = found("random", "auroc") if "random" in runs else {}
+    for name in sorted(runs, key=lambda name: -average(name, "auroc")):
+        areas = found(name, "auroc")
+        gains = [area - plain[seed] for seed, area in areas.items() if seed in plain and name != "random"]
+        cells = [name if name in PLAIN else f"`{name}`", f"{average(name, 'auroc'):.3f}"]
+        cells += [", ".join(f"{area:.3f}" for area in areas.values())]
+        cells += [f"{average(name, 'auroc_low'):.3f} to {average(name, 'auroc_high'):.3f}"]
+        cells += [f"{mean(gains):+.3f} ({min(gains):+.3f} to {max(gains):+.3f})" if gains else ""]
+        cells += [_average((record["training"].get("seconds") for record in runs[name].values()), 0)]
+        parts.append(f"| {' | '.join(cells)} |")
+    return "\n".join(parts)
+
+
 def ssl_speed() -> str:
     """Pictures a second of self-supervised training against the peers."""
     path = RESULTS / "ssl_speed.json"
@@ -258,7 +297,7 @@ PAGES = {
     "README.md": {"quickstart": quickstart},
     "docs/speed.md": {"render": render, "families": families},
     "docs/results.md": {"compare": compare},
-    "docs/methods.md": {"methods": methods, "ssl_speed": ssl_speed},
+    "docs/methods.md": {"methods": methods, "ssl_speed": ssl_speed, "anomaly": anomaly},
     "docs/recipes.md": {"recipes": recipes, "imagenet": imagenet},
     "docs/ablations.md": {"ablations": ablations},
 }

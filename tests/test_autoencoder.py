@@ -6,13 +6,14 @@ import torch
 import tiny
 from firstlight.errors import InputError
 from firstlight.views.random import Salt, normal, uniforms
+from parity import equal, precisions
 
 NOISES = [{}, {"noise": 0.3}, {"noise": 0.2, "corruption": "gaussian"}]
 
 
 @pytest.mark.parametrize("settings", NOISES)
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_the_loss_and_its_gradient_are_of_the_clean_picture(dtype, atol, settings):
+@precisions
+def test_the_loss_and_its_gradient_are_of_the_clean_picture(dtype, settings):
     method = tiny.build("autoencoder", tiny.RESNET, **settings).to(dtype)
     batch = tiny.batch(method, samples=3)
     painted = tiny.outputs(method.painter)
@@ -20,9 +21,8 @@ def test_the_loss_and_its_gradient_are_of_the_clean_picture(dtype, atol, setting
     loss.backward()
     guess, clean = painted[0].detach().double().numpy(), batch.views[0].double().numpy()
     assert guess.shape == clean.shape == (3, 3, 32, 32)
-    assert loss.item() == pytest.approx(((guess - clean) ** 2).sum() / clean.size, abs=atol)
-    expected = torch.from_numpy(2 * (guess - clean) / clean.size).to(dtype)
-    torch.testing.assert_close(painted[0].grad, expected, rtol=0, atol=atol)
+    equal(loss, ((guess - clean) ** 2).sum() / clean.size)
+    equal(painted[0].grad, 2 * (guess - clean) / clean.size)
 
 
 def test_everything_passes_through_the_features():

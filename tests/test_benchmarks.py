@@ -193,3 +193,131 @@ def test_masked_speed_compares_steps_of_both(tmp_path, monkeypatch, capsys):
     assert row["range"][0] <= row["ratio"] <= row["range"][1]
     assert 0 < row["decoder"] < 1
     assert "| 32 pixels, batch 2 |" in capsys.readouterr().out
+
+
+@pytest.fixture
+def anomaly(tmp_path, monkeypatch):
+    """The benchmark on noise, and its methods, with white lines for defects."""
+    random = np.random.default_rng(0)
+    for side, name, count in (("train", "free", 9), ("train", "crack", 3), ("test", "free", 5), ("test", "crack", 4)):
+        folder = tmp_path / "tiles" / side / name
+        folder.mkdir(parents=True)
+        for number in range(count):
+            picture = random.integers(60, 190, (32, 32), dtype=np.uint8)
+            picture[::8] = 255 if name == "crack" else picture[::8]
+            Image.fromarray(picture).save(folder / f"{number}.png")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # as when it is run: methods.py lies beside it
+    module = load(ROOT / "benchmarks" / "anomaly.py")
+
+    def run(*words):
+        where = [f"--{name}={tmp_path / path}" for name, path in (("data", "tiles"), ("out", "anomaly"), ("work", "w"))]
+        budget = ["--model", CNN, "--size", "32", "--batch", "4", "--precision", "fp32", "--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", ["anomaly.py", *where, *budget, "--steps", "2", *words])
+        module.main()
+
+    module.run, module.folder = run, tmp_path
+    return module
+
+
+def test_anomalies_are_measured_once_and_shown(anomaly, capsys, monkeypatch):
+    chosen = ("--methods", "pixels", "random", "cutpaste(dim=8)", "supcon", "--seeds", "1")
+    anomaly.run(*chosen)
+    said = capsys.readouterr().out
+    assert "9 normal training pictures; 9 test pictures, 4 with defects" in said
+    assert "supcon learns from labels" in said
+    stored = {path.name: json.loads(path.read_text()) for path in (anomaly.folder / "anomaly").iterdir()}
+    assert sorted(stored) == [f"{name}-seed1.json" for name in ("cutpaste-dim-8", "pixels", "random")]
+
+    record = stored["cutpaste-dim-8-seed1.json"]
+    assert {"date", "machine", "versions", "settings", "digest"} <= set(record)
+    assert (record["settings"]["channels"], record["settings"]["of method"]["dim"]) == (1, 8)
+    assert record["settings"]["training"]["optimisation"]["optimizer"] == "sgd"
+    assert {"loss", "accuracy"} <= set(record["training"]["last"])
+    numbers = record["numbers"]
+    assert 0 <= numbers["auroc_low"] <= numbers["auroc"] <= numbers["auroc_high"] <= 1
+    assert record["defects"]["rows"][0][:2] == ["crack", 4]
+    assert record["evaluation"]["train"] == 9
+    assert stored["pixels-seed1.json"]["evaluation"]["on"] == "pixels"
+
+    anomaly.run(*chosen, "--steps", "3")
+    assert capsys.readouterr().out.count("stored before") == 2, "what nothing is trained for"
+    assert not list((anomaly.folder / "w").iterdir())
+
+    generate = load(ROOT / "docs" / "generate.py")
+    monkeypatch.setattr(generate, "RESULTS", anomaly.folder)
+    assert [table.count("|") for table in generate.anomaly().splitlines()] == [0, 0] + [7] * 5
+
+
+def test_encoders_are_judged_that_saw_no_defect(anomaly, monkeypatch):
+    split = anomaly.pictures(anomaly.folder / "tiles", 32)
+    assert {split.test.classes[label] for label in split.test.labels} == {"free", "crack"}
+
+    seen, trained, judged = [], [], []
+    plain, run = sys.modules["methods"].train, anomaly.Anomaly.run
+
+    def watched(method, batches, setup, at):
+        seen.extend((batches.pictures.name(n), batches.channels) for n in range(len(batches.pictures)))
+        trained.extend([method.encoder, next(method.encoder.parameters()).detach().clone()])
+        yield from plain(method, batches, setup, at)
+
+    def watched_run(self, encoder, *given, **how):
+        judged.append(encoder)
+        return (yield from run(self, encoder, *given, **how))
+
+    monkeypatch.setattr(sys.modules["methods"], "train", watched)
+    monkeypatch.setattr(anomaly.Anomaly, "run", watched_run)
+    anomaly.run("--methods", "pixels", "random", "cutpaste", "--seeds", "1")
+    assert len(seen) == 9
+    assert all("free" in name and channels == 1 for name, channels in seen)
+    assert judged[0] is None
+    assert judged[2] is trained[0]
+    before, after = (next(encoder.parameters()) for encoder in judged[1:])
+    assert torch.equal(before, trained[1]), "the random encoder is what the training began with"
+    assert not torch.equal(before, after)
+
+
+def test_anomalies_go_on_where_they_stopped(anomaly, monkeypatch):
+    steps, plain = [], sys.modules["methods"].train
+
+    def stopping(method, batches, setup, run):
+        for event in plain(method, batches, setup, run):
+            steps.extend([event.step] if type(event).__name__ == "Step" else [])
+            yield event
+            if type(event).__name__ == "Saved" and len(steps) == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["methods"], "train", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        anomaly.run("--methods", "cutpaste", "--seeds", "0")
+    assert not (anomaly.folder / "anomaly").exists()
+    anomaly.run("--methods", "cutpaste", "--seeds", "0")
+    assert steps == [1, 2]
+    assert (anomaly.folder / "anomaly" / "cutpaste-seed0.json").exists()
+
+
+def test_areas_are_averaged_over_the_seeds(tmp_path, monkeypatch):
+    generate = load(ROOT / "docs" / "generate.py")
+    monkeypatch.setattr(generate, "RESULTS", tmp_path)
+    assert generate.anomaly() == "Not measured yet."
+    (tmp_path / "anomaly").mkdir()
+    how = {"steps": 2000, "batch": 64, "precision": "bf16", "optimisation": {"optimizer": "sgd", "lr": 0.12}}
+    data = {"name": "tiles", "train": 714, "test": 339}
+    for method, areas in (("random", (0.5, 0.6)), ("pixels", (0.6, 0.6)), ("cutpaste", (0.7, 0.9, 0.8))):
+        for seed, area in enumerate(areas):
+            record = {
+                "date": "2025-01-01", "method": method, "machine": {"device": "cpu", "threads": 1},
+                "settings": {"seed": seed, "model": "net", "size": 64, "channels": 1, "data": data, "training": how},
+                "numbers": {"auroc": area, "auroc_low": area - 0.1, "auroc_high": area + 0.05},
+                "training": {"seconds": 100.0 + seed} if method == "cutpaste" else {},
+            }  # fmt: skip
+            (tmp_path / "anomaly" / f"{method}-seed{seed}.json").write_text(json.dumps(record))
+    assert generate.anomaly().splitlines() == [
+        "`net`, 64 px, grey; 714 normal training pictures and 339 test pictures of tiles; 2,000 steps of 64 pictures, "
+        "sgd at 0.03, bf16; cpu, 1 threads, 2025-01-01.",
+        "",
+        "| method | AUROC | seed by seed | 95 % interval | over the random encoder (least to most) | seconds |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| `cutpaste` | 0.800 | 0.700, 0.900, 0.800 | 0.700 to 0.850 | +0.250 (+0.200 to +0.300) | 101 |",
+        "| pixels | 0.600 | 0.600, 0.600 | 0.500 to 0.650 | +0.050 (+0.000 to +0.100) |  |",
+        "| random | 0.550 | 0.500, 0.600 | 0.450 to 0.600 |  |  |",
+    ]

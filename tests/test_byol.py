@@ -9,6 +9,7 @@ from torch import nn
 import tiny
 from firstlight.errors import InputError
 from firstlight.parts.losses import cosine_distance
+from parity import differ, equal, leaves, precisions
 
 
 def published(predictions: list, targets: list) -> float:
@@ -32,22 +33,25 @@ def seen(method, batch):
     return loss, predictions, targets
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_the_loss_is_the_papers_and_its_gradient_lightlys(dtype, atol):
+@precisions
+def test_the_loss_is_the_papers_and_its_gradient_lightlys(dtype):
     from lightly.loss import NegativeCosineSimilarity
 
     method = tiny.build("byol", tiny.RESNET).to(dtype)
     loss, predictions, targets = seen(method, tiny.batch(method, samples=5))
-    other_view = [targets[1], targets[0]]
-    assert loss.item() == pytest.approx(published([p.tolist() for p in predictions], [z.tolist() for z in other_view]))
+    other_view = [targets[1].double(), targets[0].double()]
+    equal(loss, published([p.tolist() for p in predictions], [z.tolist() for z in other_view]))
 
     # lightly's example averages the two directions, of which it reports -cos; the paper adds up 2 - 2 cos.
-    theirs = [p.detach().clone().requires_grad_() for p in predictions]
-    reference = sum(2 + 2 * NegativeCosineSimilarity()(p, z) for p, z in zip(theirs, other_view))
+    theirs = leaves(predictions)
+    terms = [NegativeCosineSimilarity()(p, z) for p, z in zip(theirs, other_view)]
+    reference = sum(2 + 2 * term for term in terms)
     reference.backward()
-    torch.testing.assert_close(loss, reference, rtol=0, atol=atol)
+    equal(loss, reference)
+    differ(loss, sum(terms) / 2)
     for ours, expected in zip(predictions, theirs):
-        torch.testing.assert_close(ours.grad, expected.grad, rtol=0, atol=atol)
+        equal(ours.grad, expected.grad)
+        differ(ours.grad, expected.grad / 4)
 
 
 def test_no_gradient_reaches_the_target():
@@ -93,10 +97,16 @@ def test_the_target_norms_by_its_own_batch():
 
 
 def test_the_heads_are_the_published_ones():
+    """lightly's have their biases the other way round: none before batch norm, and one at the end."""
+    from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
+
     method = tiny.build("byol")
-    for head in (method.projector, method.predictor):
-        assert [type(layer).__name__ for layer in head] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+    for head, other in ((method.projector, BYOLProjectionHead), (method.predictor, BYOLPredictionHead)):
+        theirs = other(8, 8, 8).layers
+        for layers in (head, theirs):
+            assert [type(layer).__name__ for layer in layers] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
         assert (head[0].bias is None, head[3].bias is None) == (False, True)
+        assert (theirs[0].bias is None, theirs[3].bias is None) == (True, False)
     assert (method.predictor[0].in_features, method.predictor[3].out_features) == (16, 16)
 
 

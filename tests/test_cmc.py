@@ -12,11 +12,12 @@ from firstlight.events import drain
 from firstlight.methods.cmc import CMC
 from firstlight.views.batches import Batches
 from firstlight.views.random import Salt, uniforms
-from test_instance import contrast, softmax
+from parity import equal, leaves, precisions
+from test_instance import contrast, contrast_of, softmax, softmax_of
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_the_loss_and_its_gradient_with_whole_memories(dtype, atol):
+@precisions
+def test_the_loss_and_its_gradient_with_whole_memories(dtype):
     method = tiny.build("cmc", tiny.RESNET).to(dtype)
     light, colour = tiny.outputs(method.light_head), tiny.outputs(method.colour_head)
     batch = tiny.batch(method)
@@ -27,29 +28,27 @@ def test_the_loss_and_its_gradient_with_whole_memories(dtype, atol):
         softmax(rows[0].tolist(), bank.tolist(), index.tolist(), 0.07)
         for rows, bank in ((light, colours), (colour, lights))
     ]
-    assert loss.item() == pytest.approx(sum(expected), abs=20 * atol)
-    for rows, bank in ((light[0], colours), (colour[0], lights)):
-        theirs = rows.detach().clone().requires_grad_()
-        log_p = (nn.functional.normalize(theirs) @ bank.T / 0.07).log_softmax(1)
-        (-log_p[torch.arange(4), index].mean()).backward()
-        torch.testing.assert_close(rows.grad, theirs.grad, rtol=0, atol=10 * atol)
+    equal(loss, sum(expected))
+    for rows, bank in ((light, colours), (colour, lights)):
+        (theirs,) = leaves(rows)
+        softmax_of(theirs, bank, index, 0.07).backward()
+        equal(rows[0].grad, theirs.grad)
 
 
-def test_the_loss_with_negatives_is_the_published_one():
-    method = tiny.build("cmc", tiny.RESNET, negatives=5, pictures=20).double()
+@precisions
+def test_the_loss_with_negatives_and_its_gradient_are_the_published_ones(dtype):
+    method = tiny.build("cmc", tiny.RESNET, negatives=5, pictures=20).to(dtype)
     light, colour = tiny.outputs(method.light_head), tiny.outputs(method.colour_head)
     batch = tiny.batch(method)
     loss = method(batch, 0.0)["loss"]
-    drawn = (uniforms(batch.key, 5, Salt.NEGATIVES).double() * 20).long().tolist()
-    index = batch.index.tolist()
-    terms = [
-        contrast(rows[0].tolist(), bank.rows.tolist(), index, drawn, 0.07, find.normaliser.item())
-        for rows, bank, find in (
-            (light, method.colours, method.find_colour),
-            (colour, method.lights, method.find_light),
-        )
-    ]
-    assert loss.item() == pytest.approx(sum(terms), rel=1e-9)
+    loss.backward()
+    drawn, terms = (uniforms(batch.key, 5, Salt.NEGATIVES).double() * 20).long(), []
+    for rows, bank, find in ((light, method.colours, method.find_colour), (colour, method.lights, method.find_light)):
+        z, (theirs,) = find.normaliser.item(), leaves(rows)
+        terms.append(contrast(rows[0].tolist(), bank.rows.tolist(), batch.index.tolist(), drawn.tolist(), 0.07, z))
+        contrast_of(theirs, bank.rows, batch.index, drawn, 0.07, z).backward()
+        equal(rows[0].grad, theirs.grad)
+    equal(loss, sum(terms))
     assert method.find_colour.normaliser != method.find_light.normaliser, "one for each direction, as published"
 
 

@@ -11,6 +11,7 @@ from firstlight.parts.aberration import one_channel, without_green_magenta
 from firstlight.parts.tiles import around, cells_of, cut, laid
 from firstlight.views import Batch
 from firstlight.views.batches import Batches
+from parity import equal, precisions
 from plain import cross_entropy
 from test_tiles import KEY, ramp
 
@@ -104,8 +105,8 @@ def test_the_encoder_sees_the_colours_that_were_asked_for(colour):
 
 
 @pytest.mark.parametrize("neighbours", [1, 3])
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_the_loss_and_its_gradient_are_those_of_the_formula(dtype, atol, neighbours):
+@precisions
+def test_the_loss_and_its_gradient_are_those_of_the_formula(dtype, neighbours):
     method = tiny.build("context", tiny.RESNET, neighbours=neighbours).to(dtype)
     features, logits, entered = tiny.outputs(method.encoder), tiny.outputs(method.head), []
     method.head.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
@@ -116,8 +117,8 @@ def test_the_loss_and_its_gradient_are_those_of_the_formula(dtype, atol, neighbo
     rows, labels = logits[0].detach().double().tolist(), place.flatten().tolist()
     assert len(rows) == 4 * neighbours
     total, gradients = cross_entropy(rows, labels)
-    assert loss.item() == pytest.approx(total, abs=atol)
-    torch.testing.assert_close(logits[0].grad.double(), torch.tensor(gradients, dtype=torch.float64), rtol=0, atol=atol)
+    equal(loss, total)
+    equal(logits[0].grad, gradients)
     each = features[0].detach().view(4, 1 + neighbours, -1)
     for sample in range(4):
         for number in range(neighbours):

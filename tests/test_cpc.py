@@ -8,13 +8,15 @@ import tiny
 from firstlight.errors import InputError
 from firstlight.parts.future import Future, Overlapping, Rows
 from firstlight.views.batches import side_of
+from parity import equal, equal_each, precisions, slopes
 
 
 @pytest.mark.parametrize("first", [1, 2])
-def test_loss_and_gradient_are_the_formulas(first):
+@precisions
+def test_loss_and_gradient_are_the_formulas(dtype, first):
     torch.manual_seed(0)
-    future = Future(6, 5, hidden=8, depth=2, steps=3, first=first, scale=0.3).double()
-    grid = torch.randn(2, 4, 4, 6, dtype=torch.float64, requires_grad=True)
+    future = Future(6, 5, hidden=8, depth=2, steps=3, first=first, scale=0.3).to(dtype)
+    grid = torch.randn(2, 4, 4, 6, dtype=dtype, requires_grad=True)
     loss, _ = future(grid)
     context = future.rows(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     places = [(b, r, c) for b in range(2) for r in range(4) for c in range(4)]
@@ -27,10 +29,11 @@ def test_loss_and_gradient_are_the_formulas(first):
             terms.append(torch.stack(scores).exp().sum().log() - own)
         means.append(sum(terms) / len(terms))
     expected = sum(means) / len(means)
-    assert loss.item() == pytest.approx(expected.item(), abs=1e-9)
-    wanted = torch.autograd.grad(expected, [grid, *future.parameters()])
-    for ours, theirs in zip(torch.autograd.grad(loss, [grid, *future.parameters()]), wanted, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+    equal(loss, expected)
+    found, wanted = ({"grid": grid} | dict(future.named_parameters()) for _ in range(2))
+    for slope, of in ((found, loss), (wanted, expected)):
+        slope |= dict(zip(slope, torch.autograd.grad(of, list(slope.values()))))
+    equal_each(found, wanted)
 
 
 def test_no_gradient_comes_from_below():
@@ -87,13 +90,16 @@ def test_dropped_channels():
     assert alone.float().mean().item() == pytest.approx(0.5, abs=0.06)
 
 
-def test_directions_are_the_grid_turned():
-    method = tiny.build("cpc", directions=4).double()
+@precisions
+def test_directions_are_the_grid_turned(dtype):
+    method = tiny.build("cpc", directions=4).to(dtype)
     batch = tiny.batch(method)
     grid = method.encoder(method.patches(batch.views[0], batch.key)).unflatten(0, (4, 5, 5))
     turned = [grid, grid.transpose(1, 2).flip(1), grid.flip(1, 2), grid.flip(1).transpose(1, 2)]
-    expected = sum(future(each)[0].item() for future, each in zip(method.futures, turned, strict=True)) / 4
-    assert method(batch, 0.0)["loss"].item() == pytest.approx(expected, abs=1e-9)
+    expected = sum(future(each)[0] for future, each in zip(method.futures, turned, strict=True)) / 4
+    loss = method(batch, 0.0)["loss"]
+    equal(loss, expected)
+    equal_each(slopes(loss, method), slopes(expected, method))
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 5}, {"first": 4}, {"first": 0}, {"directions": 2}, {"drop": 2.0}])

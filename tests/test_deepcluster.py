@@ -18,6 +18,7 @@ from firstlight.methods.deepcluster import DeepCluster
 from firstlight.runs import Run
 from firstlight.train import Setup, train
 from firstlight.views.batches import Batches
+from parity import equal, leaves, precisions
 
 
 def published(rows: list, centroids: list, clusters: list, index: list[int], temperature: float) -> float:
@@ -31,27 +32,26 @@ def published(rows: list, centroids: list, clusters: list, index: list[int], tem
     return sum(terms) / len(terms)
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_the_loss_and_its_gradient_are_the_papers(dtype, atol):
+@precisions
+def test_the_loss_and_its_gradient_are_the_papers(dtype):
     method = tiny.build("deepcluster", tiny.RESNET).to(dtype)
     outputs = tiny.outputs(method.projector)
     batch = tiny.batch(method, samples=5)
     loss = method(batch, 0.0)["loss"]
     loss.backward()
-    rows = nn.functional.normalize(outputs[0].detach(), dim=1)
-    clusters = method.clusters
+    (theirs,) = leaves(outputs)
+    rows, clusters = nn.functional.normalize(theirs, dim=1), method.clusters
     given = rows.tolist(), clusters.centroids.tolist(), clusters.of.tolist(), batch.index.tolist(), 0.1
     assert len(rows) == 8 * 5
-    assert loss.item() == pytest.approx(published(*given), abs=10 * atol)
+    equal(loss, published(*given))
 
-    theirs = outputs[0].detach().clone().requires_grad_()
     terms = []
     for head in range(2):
-        log_p = (nn.functional.normalize(theirs) @ clusters.centroids[head].T / 0.1).log_softmax(1)
+        log_p = (rows @ clusters.centroids[head].double().T / 0.1).log_softmax(1)
         own = clusters.of[head][batch.index].tile(8)
         terms.append(-log_p[torch.arange(40), own].mean())
     torch.stack(terms).mean().backward()
-    torch.testing.assert_close(outputs[0].grad, theirs.grad, rtol=0, atol=10 * atol)
+    equal(outputs[0].grad, theirs.grad)
 
 
 def test_the_memory_is_the_epochs_embeddings_and_the_prototypes_their_centroids():

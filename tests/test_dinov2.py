@@ -9,6 +9,8 @@ import tiny
 from firstlight.errors import InputError
 from firstlight.parts.losses import koleo
 from firstlight.parts.masks import crop_masks
+from firstlight.train.optimisers import parameter_groups
+from parity import equal, equal_each, precisions, slopes
 
 
 def published(method, batch, temperature: float = 0.05) -> dict[str, torch.Tensor]:
@@ -35,7 +37,7 @@ def published(method, batch, temperature: float = 0.05) -> dict[str, torch.Tenso
     between = -(teacher * log_q[0]).sum(-1).mean() * 2 / (2 + 16)
 
     patches = ((patch_heads[1] or method.head)(seen[:, 1:][hidden]) / 0.1).log_softmax(-1)
-    weights = (1 / hidden.sum(-1).clamp(min=1.0)).unsqueeze(-1).expand_as(hidden)[hidden]
+    weights = (1 / hidden.sum(-1).clamp(min=1).to(patches.dtype)).unsqueeze(-1).expand_as(hidden)[hidden]
     patch = -((teacher_patches * patches).sum(-1) * weights).sum() / len(hidden) * 2 * (1 / 2)
     spread = 0.1 * sum(nearest(crop) for crop in seen[:, 0].chunk(2))
     return {"loss": across + between + patch + spread, "patch_loss": patch.detach()}
@@ -52,31 +54,45 @@ def even(rows: torch.Tensor, temperature: float) -> torch.Tensor:
 
 
 def nearest(rows: torch.Tensor) -> torch.Tensor:
+    """The public code adds 1e-8 twice: to each number of a difference, and to its length."""
     rows = rows / rows.norm(dim=1, keepdim=True)
-    apart = [[(a - b).norm() for k, b in enumerate(rows) if k != i] for i, a in enumerate(rows)]
-    return -sum(min(row).log() for row in apart) / len(rows)
+    apart = [[(a - b + 1e-8).norm() for k, b in enumerate(rows) if k != i] for i, a in enumerate(rows)]
+    return -sum((min(row) + 1e-8).log() for row in apart) / len(rows)
 
 
 @pytest.mark.parametrize("separate", [False, True])
 @pytest.mark.parametrize("centering", ["mean", "sinkhorn"])
-def test_the_loss_and_its_gradient_are_the_papers(centering, separate):
+@precisions
+def test_the_loss_and_its_gradient_are_the_papers(dtype, centering, separate):
     settings = {"teacher_temperature": (0.05, 0.05), "centering": centering, "separate": separate}
-    method = tiny.fill(tiny.build("dinov2", **settings)).double()
+    method = tiny.fill(tiny.build("dinov2", **settings)).to(dtype)
     for step in range(2):
         batch = tiny.batch(method, samples=5, seed=step)
         expected = published(method, batch)
-        wanted = dict(zip(_trained(method), torch.autograd.grad(expected["loss"], list(_trained(method).values()))))
+        wanted = slopes(expected["loss"], method)
         out = method(batch, 0.5)
-        found = torch.autograd.grad(out["loss"], list(_trained(method).values()))
         for key, value in expected.items():
-            assert out[key].item() == pytest.approx(value.item(), abs=1e-7), "KoLeo's eps is 1e-8"
-        for (name, value), gradient in zip(wanted.items(), found):
-            torch.testing.assert_close(gradient, value, rtol=1e-6, atol=1e-7, msg=lambda m, n=name: f"{n}: {m}")
+            equal(out[key], value, of=key)
+        equal_each(slopes(out["loss"], method), wanted)
         method.after_step(0.5)
 
 
 def _trained(method) -> dict[str, torch.Tensor]:
     return {name: p for name, p in method.named_parameters() if p.requires_grad}
+
+
+def test_unlike_lightlys_layer_scales_do_not_decay():
+    """lightly decays whatever is neither a bias nor a norm's, and so pulls a block's scale, a vector, towards zero."""
+    from lightly.models.utils import get_weight_decay_parameters
+
+    method = tiny.build("dinov2", tiny.VIT.replace("num_heads=2", "num_heads=2, init_values=0.1"))
+    scales = {id(p) for name, p in method.encoder.named_parameters() if name.endswith(".gamma")}
+    groups = parameter_groups(method, method.optimisation)
+    ours = {id(p) for group in groups if group["decays"] for p in group["params"]}
+    theirs, _ = get_weight_decay_parameters([method.encoder])
+    assert len(scales) == 4, "two of each block"
+    assert not scales & ours
+    assert scales <= {id(p) for p in theirs}
 
 
 def test_features_are_spread_before_the_head_and_crop_by_crop():

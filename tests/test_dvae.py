@@ -11,6 +11,7 @@ from firstlight.errors import InputError
 from firstlight.parts.unfolding import FINEST, logit_laplace
 from firstlight.views import Batch
 from firstlight.views.random import Salt, gumbel
+from parity import equal, equal_each, precisions
 
 
 def published(method, batch: Batch, t: float) -> torch.Tensor:
@@ -36,17 +37,17 @@ def published(method, batch: Batch, t: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("t", [0.0, 0.04, 0.3, 0.8])
-def test_the_loss_and_its_gradient(channels, t):
-    for dtype, atol in ((torch.float64, 1e-9), (torch.float32, 1e-5)):
-        ours, theirs = (tiny.fill(tiny.build("dvae", channels=channels, kl=2.0)).to(dtype) for _ in range(2))
-        batch = tiny.batch(ours, samples=2, channels=channels)
-        loss, expected = ours(batch, t)["loss"], published(theirs, batch, t)
-        assert loss.item() == pytest.approx(expected.item(), abs=atol)
+@precisions
+def test_the_loss_and_its_gradient(dtype, channels, t):
+    found = []
+    for of in (lambda method, batch: method(batch, t)["loss"], lambda method, batch: published(method, batch, t)):
+        method = tiny.fill(tiny.build("dvae", channels=channels, kl=2.0)).to(dtype)
+        loss = of(method, tiny.batch(method, samples=2, channels=channels))
         loss.backward()
-        expected.backward()
-        for (name, a), b in zip(ours.named_parameters(), theirs.parameters()):
-            if a.grad is not None or b.grad is not None:
-                torch.testing.assert_close(a.grad, b.grad, rtol=10 * atol, atol=10 * atol, msg=lambda m, n=name: n + m)
+        found.append((loss, {name: p.grad for name, p in method.named_parameters() if p.grad is not None}))
+    (ours, own), (theirs, other) = found
+    equal(ours, theirs)
+    equal_each(own, other)
 
 
 def test_codes_harden_as_the_temperature_falls(monkeypatch):

@@ -178,6 +178,19 @@ def test_patches_that_are_not_kept_are_never_seen(encoders, family):
     assert encoder.tokens(x, keep).shape == (2, encoder.prefix + 2, encoder.width)
 
 
+@every_maskable
+@torch.no_grad()
+def test_patches_that_are_not_kept_cost_nothing(encoders, family):
+    """Hiding them from attention would give the same features, and spend on every block what all patches cost."""
+    encoder, lengths = encoders(family), []
+    count = lambda _, inputs: lengths.append(inputs[0].shape[1])  # noqa: E731
+    handles = [block.register_forward_pre_hook(count) for block in encoder.net.blocks]
+    encoder.tokens(pictures(), torch.tensor([[0, 9, 5], [9, 0, 60]]))
+    for handle in handles:
+        handle.remove()
+    assert lengths == [encoder.prefix + 3] * 2, "in both blocks"
+
+
 @pytest.mark.parametrize("family", ["vit average", "vit"])
 def test_every_weight_learns_from_kept_tokens(family):
     encoder = Encoder(FAMILIES[family], size=SIZE)

@@ -7,6 +7,7 @@ import tiny
 from firstlight.errors import InputError
 from firstlight.parts.masks import crop_masks
 from firstlight.views import PAIR
+from parity import equal, leaves, precisions
 from plain import distilled
 
 
@@ -44,9 +45,10 @@ def look(method, batch) -> tuple[dict, torch.Tensor]:
     }, hidden
 
 
+@precisions
 @torch.no_grad()
-def test_the_loss_is_the_papers():
-    method = tiny.fill(tiny.build("ibot", teacher_temperature=(0.05, 0.05))).double()
+def test_the_loss_is_the_papers(dtype):
+    method = tiny.fill(tiny.build("ibot", teacher_temperature=(0.05, 0.05))).to(dtype)
     for step in range(2):
         batch = tiny.batch(method, samples=5, seed=step)
         outputs, hidden = look(method, batch)
@@ -54,14 +56,15 @@ def test_the_loss_is_the_papers():
         centers = [part.center.value.tolist() for part in (method.targets, method.patch_targets)]
         crops, patches = published(outputs, hidden, centers)
         out = method(batch, 0.5)
-        assert out["loss"].item() == pytest.approx(crops + patches, abs=1e-9)
-        assert out["patch_loss"].item() == pytest.approx(patches, abs=1e-9)
+        equal(out["loss"], crops + patches)
+        equal(out["patch_loss"], patches)
         method.after_step(0.5)
 
 
-def test_the_gradient_is_the_papers():
+@precisions
+def test_the_gradient_is_the_papers(dtype):
     """Of both losses written with logarithms of softmax, by autograd, at the outputs of the student's head."""
-    method = tiny.fill(tiny.build("ibot", teacher_temperature=(0.05, 0.05))).double()
+    method = tiny.fill(tiny.build("ibot", teacher_temperature=(0.05, 0.05))).to(dtype)
     batch = tiny.batch(method, samples=5)
     outputs, hidden = look(method, batch)
     students, patches = [], []
@@ -73,15 +76,15 @@ def test_the_gradient_is_the_papers():
     method.head.register_forward_hook(remember)
     method(batch, 0.5)["loss"].backward()
 
-    logits, dense = (x[0].detach().clone().requires_grad_() for x in (students, patches))
-    p, q = (outputs["teacher"] / 0.05).softmax(-1), (logits / 0.1).log_softmax(-1).unflatten(0, (10, -1))
+    logits, dense = leaves([students[0], patches[0]])
+    p, q = (outputs["teacher"].double() / 0.05).softmax(-1), (logits / 0.1).log_softmax(-1).unflatten(0, (10, -1))
     crops = sum(-(p[i] * q[v]).sum(-1).mean() for i in range(2) for v in range(10) if v != i) / 18
-    terms = -((outputs["teacher patches"][hidden] / 0.05).softmax(-1) * (dense / 0.1).log_softmax(-1)).sum(-1)
+    terms = -((outputs["teacher patches"][hidden].double() / 0.05).softmax(-1) * (dense / 0.1).log_softmax(-1)).sum(-1)
     owner = hidden.nonzero()[:, 0]
     picture = torch.zeros(10, dtype=torch.float64).index_add(0, owner, terms) / hidden.sum(1).clamp(min=1)
     (crops + picture.mean()).backward()
-    torch.testing.assert_close(students[0].grad, logits.grad, rtol=0, atol=1e-9)
-    torch.testing.assert_close(patches[0].grad, dense.grad, rtol=0, atol=1e-9)
+    equal(students[0].grad, logits.grad)
+    equal(patches[0].grad, dense.grad)
 
 
 def test_no_hole_at_all_gives_zero_and_not_nan():

@@ -13,6 +13,7 @@ from firstlight.errors import InputError
 from firstlight.events import drain
 from firstlight.parts.kmeans import kmeans, nearest
 from firstlight.views.batches import Batches
+from parity import differ, equal, equal_each, precisions, slopes
 
 both = pytest.mark.parametrize("objective", ["causal", "bert"])
 
@@ -32,32 +33,60 @@ def colours(picture: torch.Tensor, palette: torch.Tensor) -> list[int]:
     return found
 
 
+def told(method, codes: torch.Tensor, hidden: torch.Tensor | None, may: torch.Tensor | None) -> torch.Tensor:
+    """The logarithms of all colours' probabilities, ``[B, 17, colours]``, in timm's own blocks.
+
+    Args:
+        method: an iGPT.
+        codes: the colours ``[B, 16]``.
+        hidden: which of them a learned vector takes the place of, if any.
+        may: bool ``[17, 17]``, which tokens (columns) each token (row) may attend to, as timm wants it; None for all.
+    """
+    painted = ((method.palette.rows[codes] - 0.5) / 0.5).view(-1, 4, 4, 3).permute(0, 3, 1, 2)
+    net, painted = method.encoder.net, painted.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    x = net.patch_embed(painted)
+    if hidden is not None:
+        x = torch.where(hidden.view(-1, 4, 4, 1), method.pixels.hole[0], x)
+    x = net.norm_pre(net._pos_embed(x))
+    for block in net.blocks:
+        x = block(x, attn_mask=may)
+    return method.pixels.head(net.norm(x)).log_softmax(-1)
+
+
 @both
-def test_loss_and_gradient_are_the_papers(objective):
-    method = built(objective)
-    batch = tiny.batch(method)
+@precisions
+def test_loss_and_gradient_are_the_papers(dtype, objective):
+    method = built(objective).to(dtype)
+    batch, causal = tiny.batch(method), objective == "causal"
     codes = torch.tensor([colours(picture, method.palette.rows) for picture in batch.views[0]])
     assert torch.equal(method.palette.codes(batch.views[0]), codes)
-    painted = ((method.palette.rows[codes] - 0.5) / 0.5).view(4, 4, 4, 3).permute(0, 3, 1, 2)
-    painted = painted.repeat_interleave(8, 2).repeat_interleave(8, 3)
-    net, hidden = method.encoder.net, method.pixels.wanted(batch.key, codes)
-    x = net.patch_embed(painted)
-    if objective == "bert":
-        x = torch.where(hidden.view(4, 4, 4, 1), method.pixels.hole[0], x)
-    x = net.norm_pre(net._pos_embed(x))
-    bar = torch.ones(17, 17, dtype=torch.bool).tril() if objective == "causal" else None
-    for block in net.blocks:
-        x = block(x, attn_mask=bar)  # timm: True may attend
-    log_p = method.pixels.head(net.norm(x)).log_softmax(-1)
-    shift = 0 if objective == "causal" else 1
+    hidden = method.pixels.wanted(batch.key, codes)
+    log_p = told(method, codes, None if causal else hidden, torch.ones(17, 17).bool().tril() if causal else None)
+    shift = 0 if causal else 1
     terms = [-log_p[b, n + shift, codes[b, n]] for b in range(4) for n in range(16) if hidden[b, n]]
     expected = sum(terms) / len(terms)
-    assert len(terms) == (64 if objective == "causal" else int(hidden.sum()))
+    assert len(terms) == (64 if causal else int(hidden.sum()))
     loss = method(batch, 0.0)["loss"]
-    assert loss.item() == pytest.approx(expected.item(), abs=1e-9)
-    trained = [p for p in method.parameters() if p.requires_grad]
-    for ours, theirs in zip(torch.autograd.grad(loss, trained), torch.autograd.grad(expected, trained)):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+    equal(loss, expected)
+    equal_each(slopes(loss, method), slopes(expected, method))
+
+
+@torch.no_grad()
+def test_unlike_stable_pretrainings_a_pixel_is_told_from_those_before_it():
+    """It hands True for what is barred to timm, where True may attend: a pixel is told from itself and what follows."""
+    method = built()
+    batch = tiny.batch(method)
+    codes = method.palette.codes(batch.views[0])
+    other, barred = codes.clone(), torch.ones(17, 17).bool().triu(1)
+    other[:, 9:] = (other[:, 9:] + 1) % 16
+    barred[-1] = True  # of the last token everything is barred, and a mean of nothing is no number
+    (ours, same), (theirs, another) = (
+        [told(method, given, None, may) for given in (codes, other)]
+        for may in (~torch.ones(17, 17).bool().triu(1), barred)
+    )
+    equal(ours[:, :10], same[:, :10])
+    differ(theirs[:, 9], another[:, 9])
+    differ(method(batch, 0.0)["loss"], -theirs[:, :16].gather(2, codes[..., None]).mean())
 
 
 def test_no_gradient_comes_from_the_future():

@@ -12,6 +12,7 @@ from firstlight.errors import InputError
 from firstlight.events import drain
 from firstlight.parts.adversary import Adversary
 from firstlight.views.batches import Batches
+from parity import equal, equal_each, precisions
 
 PLAIN = {"adversarial": 0.0}
 
@@ -77,8 +78,8 @@ def published(guess: np.ndarray, truth: np.ndarray, border: int, times: float) -
 
 
 @pytest.mark.parametrize("settings", [{}, {"random": True, "border": 3.0, "overlap": 0.1, "hole": 0.4}])
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_the_loss_and_its_gradient_are_the_published_ones(dtype, atol, settings):
+@precisions
+def test_the_loss_and_its_gradient_are_the_published_ones(dtype, settings):
     method = tiny.build("inpaint", tiny.RESNET, **PLAIN, **settings).to(dtype)
     batch = tiny.batch(method, samples=2)
     painted = tiny.outputs(method.painter)
@@ -87,12 +88,12 @@ def test_the_loss_and_its_gradient_are_the_published_ones(dtype, atol, settings)
     truth = method.gap(batch.views[0], batch.key)[1].double().numpy()
     border, times = (3, 3.0) if settings else (1, 10.0)
     expected, gradient = published(painted[0].detach().double().numpy(), truth, border, times)
-    assert loss.item() == pytest.approx(expected, abs=atol)
-    torch.testing.assert_close(painted[0].grad, torch.from_numpy(gradient).to(dtype), rtol=0, atol=atol)
+    equal(loss, expected)
+    equal(painted[0].grad, gradient)
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_each_part_gets_its_own_gradient_alone(dtype, atol):
+@precisions
+def test_each_part_gets_its_own_gradient_alone(dtype):
     """Against two losses with an optimiser each: the judge frozen for the painter's, the painter for the judge's."""
     weight = 0.25
     method = tiny.build("inpaint", tiny.RESNET, adversarial=weight).to(dtype)
@@ -116,12 +117,9 @@ def test_each_part_gets_its_own_gradient_alone(dtype, atol):
 
     values = {"error": error, "fooled": fooled, "judged": judged}
     for name, value in values.items():
-        torch.testing.assert_close(out[name], value.detach(), rtol=0, atol=atol)
-    total = (1 - weight) * error + weight * fooled + judged
-    torch.testing.assert_close(out["loss"], total, rtol=0, atol=atol)
-    theirs = dict(twin.named_parameters())
-    for name, parameter in method.named_parameters():
-        torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=0, atol=atol, msg=name)
+        equal(out[name], value, of=name)
+    equal(out["loss"], (1 - weight) * error + weight * fooled + judged)
+    equal_each(*({name: weight.grad for name, weight in side.named_parameters()} for side in (method, twin)))
 
 
 def test_the_judge_learns_and_does_not_touch_what_it_judges():

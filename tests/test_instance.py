@@ -10,6 +10,7 @@ import tiny
 from firstlight.errors import InputError
 from firstlight.parts.bank import noise_contrast
 from firstlight.views.random import Salt, uniforms
+from parity import equal, leaves, precisions
 
 
 def unit(row: list[float]) -> list[float]:
@@ -35,23 +36,38 @@ def contrast(rows: list, bank: list, index: list, drawn: list, temperature: floa
     return total / len(rows)
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_the_full_softmax_and_its_gradient_are_the_papers(dtype, atol):
+def softmax_of(rows: torch.Tensor, bank: torch.Tensor, index: torch.Tensor, temperature: float) -> torch.Tensor:
+    """The same in torch, for its gradient."""
+    log_p = (nn.functional.normalize(rows) @ bank.double().T / temperature).log_softmax(1)
+    return -log_p[torch.arange(len(rows)), index].mean()
+
+
+def contrast_of(
+    rows: torch.Tensor, bank: torch.Tensor, index: torch.Tensor, drawn: torch.Tensor, temperature: float, z: float
+) -> torch.Tensor:
+    """Noise contrast in torch, likewise."""
+    chosen = bank.double()[torch.cat([index[:, None], drawn], 1)]
+    p = torch.einsum("bkd,bd->bk", chosen, nn.functional.normalize(rows)).div(temperature).exp() / z
+    h = p / (p + drawn.shape[1] / len(bank))
+    return -(h[:, 0].log() + (1 - h[:, 1:]).log().sum(1)).mean()
+
+
+@precisions
+def test_the_full_softmax_and_its_gradient_are_the_papers(dtype):
     method = tiny.build("instance", tiny.RESNET).to(dtype)
     rows = tiny.outputs(method.head)
     batch = tiny.batch(method)
     loss = method(batch, 0.0)["loss"]
     loss.backward()
     bank, index = method.bank.rows, batch.index
-    assert loss.item() == pytest.approx(softmax(rows[0].tolist(), bank.tolist(), index.tolist(), 0.1), abs=atol)
-    theirs = rows[0].detach().clone().requires_grad_()
-    log_p = (nn.functional.normalize(theirs) @ bank.T / 0.1).log_softmax(1)
-    (-log_p[torch.arange(4), index].mean()).backward()
-    torch.testing.assert_close(rows[0].grad, theirs.grad, rtol=0, atol=atol)
+    equal(loss, softmax(rows[0].tolist(), bank.tolist(), index.tolist(), 0.1))
+    (theirs,) = leaves(rows)
+    softmax_of(theirs, bank, index, 0.1).backward()
+    equal(rows[0].grad, theirs.grad)
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_noise_contrast_and_its_gradient_are_the_papers(dtype, atol):
+@precisions
+def test_noise_contrast_and_its_gradient_are_the_papers(dtype):
     method = tiny.build("instance", tiny.RESNET, negatives=5, pictures=20).to(dtype)
     rows = tiny.outputs(method.head)
     batch = tiny.batch(method)
@@ -59,15 +75,10 @@ def test_noise_contrast_and_its_gradient_are_the_papers(dtype, atol):
     loss.backward()
     drawn = (uniforms(batch.key, 5, Salt.NEGATIVES).double() * 20).long()
     bank, z = method.bank.rows, method.find.normaliser.item()
-    given = rows[0].tolist(), bank.tolist(), batch.index.tolist(), drawn.tolist(), 0.1, z
-    assert loss.item() == pytest.approx(contrast(*given), rel=10 * atol)
-
-    theirs = rows[0].detach().clone().requires_grad_()
-    chosen = bank[torch.cat([batch.index[:, None], drawn], 1)]
-    p = torch.einsum("bkd,bd->bk", chosen, nn.functional.normalize(theirs)).div(0.1).exp() / z
-    h = p / (p + 5 / 20)
-    (-(h[:, 0].log() + (1 - h[:, 1:]).log().sum(1)).mean()).backward()
-    torch.testing.assert_close(rows[0].grad, theirs.grad, rtol=0, atol=10 * atol)
+    equal(loss, contrast(rows[0].tolist(), bank.tolist(), batch.index.tolist(), drawn.tolist(), 0.1, z))
+    (theirs,) = leaves(rows)
+    contrast_of(theirs, bank, batch.index, drawn, 0.1, z).backward()
+    equal(rows[0].grad, theirs.grad)
 
 
 def test_the_normaliser_comes_from_the_first_batch_and_stays():

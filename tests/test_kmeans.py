@@ -105,8 +105,16 @@ def test_heads_take_turns_with_the_crops():
     assert not clusters.centroids.requires_grad
 
 
-@pytest.mark.parametrize("settings", [(4, 5, 1), (4, 1, 1), (4, 2, 0)])
-def test_impossible_clusterings_are_refused(settings):
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ((4, 5, 1), r"prototypes=5\): .*2 to 4 \(the pictures\); nearest: prototypes=4"),
+        ((4, 1, 1), r"prototypes=1\): .*2 to 4 \(the pictures\); nearest: prototypes=2"),
+        ((4, 2, 0), r"heads=0\): allowed is 1 and more; nearest: heads=1"),
+        ((1, 2, 1), r"pictures=1\): .*2 and more; nearest: pictures=2"),
+    ],
+)
+def test_impossible_clusterings_are_refused(settings, said):
     pictures, count, heads = settings
-    with pytest.raises(InputError, match=r"2 to 4 \(the pictures\)"):
+    with pytest.raises(InputError, match=said):
         Clusters(pictures, 3, count, heads)

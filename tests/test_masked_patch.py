@@ -10,6 +10,7 @@ import tiny
 from firstlight.errors import InputError
 from firstlight.parts.masks import corruption
 from firstlight.parts.patches import class_colour, colour_class, patchify
+from parity import equal, equal_each, precisions, slopes
 
 
 def published(method, batch, colours: list[list[int]]) -> Tensor:
@@ -47,19 +48,13 @@ def colours_of(pictures: Tensor, patch: int, mean: float = 0.5, std: float = 0.5
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_the_loss_and_its_gradient_are_the_papers(channels, dtype, tolerance):
+@precisions
+def test_the_loss_and_its_gradient_are_the_papers(dtype, channels):
     method = tiny.fill(tiny.build("masked_patch", channels=channels)).to(dtype)
     batch = tiny.batch(method, samples=3, channels=channels)
-    gradients = []
-    for loss in (method(batch, 0.0)["loss"], published(method, batch, colours_of(batch.views[0], 8))):
-        method.zero_grad()
-        loss.backward()
-        gradients.append((loss.detach(), [p.grad.clone() for p in method.parameters()]))
-    (own, own_slopes), (wanted, slopes) = gradients
-    assert own.item() == pytest.approx(wanted.item(), abs=tolerance)
-    for a, b in zip(own_slopes, slopes):
-        torch.testing.assert_close(a, b, rtol=0, atol=tolerance)
+    loss, expected = method(batch, 0.0)["loss"], published(method, batch, colours_of(batch.views[0], 8))
+    equal(loss, expected)
+    equal_each(slopes(loss, method), slopes(expected, method))
 
 
 def test_exactly_half_is_corrupted_in_three_ways():

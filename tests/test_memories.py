@@ -88,9 +88,11 @@ def test_a_bank_holds_unit_vectors_that_move_by_its_momentum():
     torch.testing.assert_close(bank.rows[2], nn.functional.normalize(0.8 * old + 0.2 * new[0], dim=0))
 
 
-@pytest.mark.parametrize(("pictures", "momentum"), [(0, 0.5), (4, 1.0), (4, -0.1)])
-def test_impossible_banks_are_refused(pictures, momentum):
-    with pytest.raises(InputError, match="allowed"):
+@pytest.mark.parametrize(
+    ("pictures", "momentum", "nearest"), [(0, 0.5, "pictures=1"), (4, 1.0, "momentum=0.99"), (4, -0.1, "momentum=0")]
+)
+def test_impossible_banks_are_refused(pictures, momentum, nearest):
+    with pytest.raises(InputError, match=rf"allowed is .*; nearest: {nearest}$"):
         Bank(pictures, 2, momentum)
 
 

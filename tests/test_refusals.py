@@ -3,6 +3,7 @@
 import math
 import re
 import typing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from firstlight.data import Subset
 from firstlight.data.source import open_pictures
 from firstlight.errors import InputError
 from firstlight.events import drain
+from firstlight.parts.bank import Bank
 from firstlight.ranges import Range
 from firstlight.recipe import _choose
 
@@ -53,7 +55,8 @@ def pictures(tmp_path):
             "batch=1: the loss needs at least 2 pictures in a pass; nearest: batch=2",
         ),
         ("simclr", CNN, ["--accumulate", "3"], "nearest: batch=6"),
-        ("deepcluster(prototypes=7)", CNN, [], "allowed are 2 to 6 (the pictures)"),
+        ("deepcluster(prototypes=7)", CNN, [], "allowed are 2 to 6 (the pictures); nearest: prototypes=6"),
+        ("deepcluster", CNN, [], "deepcluster(prototypes=100): a cluster has at least one picture"),
         ("swav(prototypes=1)", CNN, [], "prototypes=1): expected int from 2"),
         ("dino(prototypes=1)", CNN, [], "nearest: 2"),
         ("ibot(prototypes=-3)", TINY_VIT, [], "nearest: 2"),
@@ -95,7 +98,7 @@ def pictures(tmp_path):
         ("split_brain(side=33)", CNN, [], "nearest: 32"),
         ("cmc", CNN, ["--channels", "1"], "grey pictures have no colours to compare with; set channels=3"),
         ("cmc(temperature=0)", CNN, [], "nearest: 0.001"),
-        ("cmc(momentum=1)", CNN, [], "0 to <1"),
+        ("cmc(momentum=1)", CNN, [], "cmc(momentum=1): allowed is 0 to below 1; nearest: momentum=0.99"),
         ("cmc(pictures=5)", CNN, [], "the training set has 6 pictures"),
         ("autoencoder(noise=1)", CNN, [], "try 0.25"),
         ("inpaint(hole=1)", CNN, [], "try 0.5 and 0.03"),
@@ -144,7 +147,7 @@ def test_masks_that_hide_all_or_nothing_are_refused(name, setting, share):
 
 @pytest.mark.parametrize("method", ["colorize", "split_brain", "cmc"])
 def test_pictures_in_grey_cannot_teach_colours(method, tmp_path, capsys):
-    """Known only when the pictures are looked at, so there is a run folder, but nothing was trained."""
+    """Known only when the pictures are looked at, when there is a run folder: it is taken away again."""
     random = np.random.default_rng(0)
     (tmp_path / "pictures").mkdir()
     for number in range(4):
@@ -156,7 +159,32 @@ def test_pictures_in_grey_cannot_teach_colours(method, tmp_path, capsys):
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("firstlight: ")]
     assert len(lines) == 1
     assert f"{method}: the pictures are all grey" in lines[0]
-    assert not (out / "encoder").exists()
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["instance", "pirl", "cmc"])
+def test_memories_say_whose_they_are_and_what_would_work(name):
+    with pytest.raises(InputError, match=rf"^{name}\(pictures=0\): allowed is how many .*; nearest: pictures=1$"):
+        tiny.build(name, pictures=0)
+    with pytest.raises(InputError, match=rf"^{name}\(momentum=1\): allowed is 0 to below 1; nearest: momentum=0\.99$"):
+        tiny.build(name, momentum=1)
+    method = tiny.build(name, momentum=0.99, pictures=1)
+    more = SimpleNamespace(pictures=range(6))
+    banks = [module for module in method.modules() if isinstance(module, Bank)]
+    assert len(banks) == 1 + (name == "cmc")
+    for bank in banks:
+        with pytest.raises(InputError, match=rf"^{name}\(pictures=1\): the training set has 6; nearest: pictures=6$"):
+            drain(bank.fill(lambda batch: batch, more))
+
+
+def test_clusters_say_what_would_work():
+    with pytest.raises(InputError, match=r"^deepcluster\(pictures=1\): allowed is how many .*; nearest: pictures=2$"):
+        tiny.build("deepcluster", tiny.RESNET, pictures=1)
+    with pytest.raises(InputError, match=r"^deepcluster\(prototypes=100\): .*\b2 to 60 .*; nearest: prototypes=60$"):
+        tiny.build("deepcluster", tiny.RESNET, pictures=60, prototypes=100)
+    method = tiny.build("deepcluster", tiny.RESNET, pictures=60, prototypes=60)
+    with pytest.raises(InputError, match=r"^deepcluster\(pictures=60\): the training set has 6; nearest: pictures=6$"):
+        method.clusters.check(6)
 
 
 @names

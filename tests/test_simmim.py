@@ -10,6 +10,7 @@ from firstlight.errors import InputError
 from firstlight.methods.simmim import SimMIM
 from firstlight.parts.losses import hidden_distance
 from firstlight.parts.masks import exact_mask
+from parity import equal, precisions
 
 SWIN = "swin_tiny_patch4_window7_224(patch_size=2, window_size=4, embed_dim=24, depths=(1, 1, 1), num_heads=(1, 2, 4))"
 LARGE_SWIN = "swin_tiny_patch4_window7_224(embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1))"
@@ -49,19 +50,22 @@ def test_squares_are_one_token_or_several_and_exactly_so_many_are_hidden(model, 
     assert (hidden.sum(1) == count).all()
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+@precisions
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_loss_and_its_gradient_are_the_published(dtype, tolerance, channels):
+def test_the_loss_and_its_gradient_are_the_published(dtype, channels):
     torch.manual_seed(channels)
     pictures, painted = torch.randn(2, 2, channels, 6, 6, dtype=dtype).unbind()
     painted.requires_grad_()
     hidden = torch.rand(2, 1, 6, 6) < 0.6
     loss = hidden_distance(painted, pictures, hidden)
     loss.backward()
-    expected = published(pictures.numpy(), painted.detach().numpy(), hidden[:, 0].numpy())
-    assert loss.item() == pytest.approx(expected, abs=tolerance)
-    slope = (painted.detach() - pictures).sign() * hidden / (hidden.sum() + 1e-5) / channels
-    torch.testing.assert_close(painted.grad, slope.to(dtype), rtol=0, atol=tolerance)
+    equal(loss, published(pictures.double().numpy(), painted.detach().double().numpy(), hidden[:, 0].numpy()))
+    equal(painted.grad, slope(painted, pictures, hidden))
+
+
+def slope(painted: torch.Tensor, pictures: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """The gradient of that: the sign of each hidden error over their number."""
+    return (painted - pictures).sign().double() * hidden / (int(hidden.sum()) + 1e-5) / pictures.shape[1]
 
 
 def test_nothing_hidden_is_no_error():
@@ -69,25 +73,29 @@ def test_nothing_hidden_is_no_error():
 
 
 @pytest.mark.parametrize("model", [tiny.VIT, SWIN])
-def test_the_method_is_the_encoder_with_holes_and_a_layer_of_pixels(model):
-    method = tiny.build("simmim", model).double().eval()
+@precisions
+def test_the_method_is_the_encoder_with_holes_and_a_layer_of_pixels(dtype, model):
+    method = tiny.build("simmim", model).to(dtype).eval()
     batch = tiny.batch(method, samples=2)
     side = 32 // method.grid
     square = exact_mask(batch.key, method.cells, method.count)
     hidden = np.kron(square.view(2, method.grid, method.grid).numpy(), np.ones((side, side), bool))
     tokens = method.encoder.tokens(batch.views[0], hidden=square, hole=method.hole[0]).detach()
-    tokens = tokens[:, method.encoder.prefix :].view(2, method.grid, method.grid, -1).numpy()
-    weight, bias = (p.detach().numpy().reshape(3, side, side, -1) for p in method.decoder[0].parameters())
+    tokens = tokens[:, method.encoder.prefix :].view(2, method.grid, method.grid, -1).double().numpy()
+    weight, bias = (p.detach().double().numpy().reshape(3, side, side, -1) for p in method.decoder[0].parameters())
     painted = np.zeros((2, 3, 32, 32))
     for row, column in np.ndindex(32, 32):
         token, inside = tokens[:, row // side, column // side], (row % side, column % side)
         painted[:, :, row, column] = token @ weight[:, *inside].T + bias[:, *inside, 0]
 
     found, where = method.paint(batch)
-    np.testing.assert_allclose(found.detach().numpy(), painted, atol=1e-9)
+    equal(found, painted)
     assert np.array_equal(where[:, 0].numpy(), hidden)
-    expected = published(batch.views[0].numpy(), painted, hidden)
-    assert method(batch, 0.0)["loss"].item() == pytest.approx(expected, abs=1e-9)
+    outputs = tiny.outputs(method.decoder)
+    loss = method(batch, 0.0)["loss"]
+    loss.backward()
+    equal(loss, published(batch.views[0].double().numpy(), painted, hidden))
+    equal(outputs[0].grad, slope(outputs[0], batch.views[0], where))
 
 
 @pytest.mark.parametrize("model", [tiny.VIT, SWIN])

@@ -3,10 +3,10 @@
 import math
 
 import pytest
-import torch
 
 import tiny
 from firstlight.errors import InputError
+from parity import equal, leaves, precisions
 
 
 def published(predictions: list, projections: list) -> float:
@@ -22,23 +22,22 @@ def published(predictions: list, projections: list) -> float:
     return total
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_the_loss_is_the_papers_and_its_gradient_lightlys(dtype, atol):
+@precisions
+def test_the_loss_is_the_papers_and_its_gradient_lightlys(dtype):
     from lightly.loss import NegativeCosineSimilarity
 
     method = tiny.build("simsiam", tiny.RESNET).to(dtype)
     predictions, projections = tiny.outputs(method.predictor), tiny.outputs(method.projector)
     loss = method(tiny.batch(method, samples=5), 0.0)["loss"]
     loss.backward()
-    expected = published([p.tolist() for p in predictions], [z.tolist() for z in projections])
-    assert loss.item() == pytest.approx(1 + expected, abs=atol)
+    equal(loss, 1 + published([p.tolist() for p in predictions], [z.tolist() for z in projections]))
 
-    theirs = [p.detach().clone().requires_grad_() for p in predictions]
-    z = [projection.detach() for projection in projections]
+    theirs = leaves(predictions)
+    z = [projection.detach().double() for projection in projections]
     reference = (NegativeCosineSimilarity()(theirs[0], z[1]) + NegativeCosineSimilarity()(theirs[1], z[0])) / 2
     reference.backward()
     for ours, other in zip(predictions, theirs):
-        torch.testing.assert_close(ours.grad, other.grad, rtol=0, atol=atol)
+        equal(ours.grad, other.grad)
 
 
 def test_the_gradient_stops_at_the_other_projection():
@@ -48,7 +47,7 @@ def test_the_gradient_stops_at_the_other_projection():
     for prediction, projection in zip(predictions, projections):
         leaf = projection.detach().requires_grad_()
         method.predictor(leaf).backward(prediction.grad)
-        torch.testing.assert_close(projection.grad, leaf.grad, rtol=0, atol=1e-12, msg="only through its own predictor")
+        equal(projection.grad, leaf.grad, of="only through its own predictor")
 
 
 def test_the_heads_are_the_published_ones():

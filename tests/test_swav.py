@@ -8,19 +8,30 @@ import torch
 
 import tiny
 from firstlight.errors import InputError
+from firstlight.parts.losses import distillation
 from firstlight.parts.sinkhorn import sinkhorn
+from parity import differ, equal, leaves, precisions
 
 
-def published(scores: np.ndarray, temperature: float, epsilon: float) -> float:
-    """The swapped prediction of the paper's pseudo-code: two assignments, each predicted from all other crops."""
+def assigned(scores: np.ndarray, epsilon: float) -> np.ndarray:
+    """Three rounds of the paper's Sinkhorn-Knopp algorithm."""
+    q = np.exp(scores / epsilon).T
+    q /= q.sum()
+    for _ in range(3):
+        q /= q.sum(1, keepdims=True) * len(q)
+        q /= q.sum(0, keepdims=True) * q.shape[1]
+    return (q * q.shape[1]).T
+
+
+def published(scores: np.ndarray, temperature: float, epsilon: float, *, together: bool = False) -> float:
+    """The swapped prediction of the paper's pseudo-code: two assignments, each predicted from all other crops.
+
+    ``together`` finds the assignments of both in one, as stable-pretraining does.
+    """
     total = 0.0
     for i in range(2):
-        q = np.exp(scores[i] / epsilon).T
-        q /= q.sum()
-        for _ in range(3):
-            q /= q.sum(1, keepdims=True) * len(q)
-            q /= q.sum(0, keepdims=True) * q.shape[1]
-        q = (q * q.shape[1]).T
+        both = assigned(np.concatenate(scores[:2]), epsilon)
+        q = np.split(both, 2)[i] if together else assigned(scores[i], epsilon)
         others = [v for v in range(len(scores)) if v != i]
         for v in others:
             logits = scores[v] / temperature
@@ -29,25 +40,36 @@ def published(scores: np.ndarray, temperature: float, epsilon: float) -> float:
     return float(total)
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_the_loss_is_the_papers_and_its_gradient_lightlys(dtype, atol):
+@precisions
+def test_the_loss_is_the_papers_and_its_gradient_lightlys(dtype):
     from lightly.loss import SwaVLoss
 
     method = tiny.build("swav", tiny.RESNET, epsilon=0.05).to(dtype)
     scores = tiny.outputs(method.prototypes)
     loss = method(tiny.batch(method, samples=6), 0.0)["loss"]
     loss.backward()
-    crops = scores[0].detach().clone().requires_grad_()
-    expected = published(scores[0].detach().double().numpy(), 0.1, 0.05)
-    assert loss.item() == pytest.approx(expected, abs=10 * atol)
+    (crops,) = leaves(scores)
+    equal(loss, published(crops.detach().numpy(), 0.1, 0.05))
     reference = SwaVLoss(temperature=0.1, sinkhorn_epsilon=0.05)(list(crops[:2]), list(crops[2:]))
     reference.backward()
-    torch.testing.assert_close(loss, reference[0], rtol=0, atol=10 * atol)
-    torch.testing.assert_close(scores[0].grad, crops.grad, rtol=0, atol=10 * atol)
+    equal(loss, reference[0])
+    equal(scores[0].grad, crops.grad)
+
+
+def test_each_crop_is_assigned_by_itself():
+    """stable-pretraining shares the prototypes out among both crops at once, which is another loss."""
+    crops = np.random.default_rng(0).uniform(-1, 1, (4, 6, 5))
+    targets = torch.stack([sinkhorn(torch.from_numpy(crop), 0.05) for crop in crops[:2]])
+    loss = distillation(torch.from_numpy(crops) / 0.1, targets)
+    equal(loss, published(crops, 0.1, 0.05))
+    differ(loss, published(crops, 0.1, 0.05, together=True))
 
 
 def test_embeddings_and_prototypes_are_unit_vectors():
-    """lightly's prototypes have a bias in some versions; the published ones have none, and length 1."""
+    """lightly's prototypes have a bias; the published ones have none, and length 1."""
+    from lightly.models.modules import SwaVPrototypes
+
+    assert SwaVPrototypes(16, 48).heads[0].bias is not None
     method = tiny.build("swav")
     scores = tiny.outputs(method.prototypes)
     tiny.three_steps(method)
@@ -83,7 +105,7 @@ def test_the_queue_holds_embeddings_which_todays_prototypes_score():
     rolled = first.detach().roll(1, -1)
     both = [torch.cat([scores[0][crop].detach(), rolled[crop]]) for crop in range(2)]
     targets = torch.stack([sinkhorn(x, 0.05)[:4] for x in both])
-    assert out["entropy"].item() == pytest.approx(torch.special.entr(targets).sum(-1).mean().item(), abs=1e-9)
+    equal(out["entropy"], torch.special.entr(targets).sum(-1).mean())
 
 
 def test_the_queue_moves_once_a_step_under_accumulation():

@@ -9,6 +9,7 @@ import tiny
 from firstlight.errors import InputError
 from firstlight.events import Note
 from firstlight.parts.attention import importance, with_attention
+from parity import equal, equal_each, precisions, slopes
 
 NARROW = tiny.VIT.replace("patch_size=8", "patch_size=16")
 
@@ -22,23 +23,20 @@ def published(logits: list, label: list[int], wanted: list, own: list, weight: f
     return loss
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
-def test_the_loss_and_its_gradient(dtype, atol):
+@precisions
+def test_the_loss_and_its_gradient(dtype):
     method = tiny.build("teaching_assistant", weight=0.7).to(dtype)
     method.teacher.chosen.fill_(1)
     logits = tiny.outputs(method.head)
     batch = tiny.batch(method)
-    loss = method(batch, 0.0)["loss"]
-    loss.backward()
-    pictures = batch.views[0]
+    loss, pictures = method(batch, 0.0)["loss"], batch.views[0]
     wanted = [
         with_attention(other.frozen.encoder, pictures)[1].exp()[:, head].tolist()
         for other, head in ((method.teacher, 1), (method.assistant, 0))
     ]
     attention = with_attention(method.encoder, pictures)[1].exp()
     own = [attention[:, 0].tolist(), attention[:, 1].tolist()]
-    expected = published(logits[0].tolist(), batch.label.tolist(), wanted, own, 0.7)
-    assert loss.item() == pytest.approx(expected, abs=10 * atol)
+    equal(loss, published(logits[0].tolist(), batch.label.tolist(), wanted, own, 0.7))
 
     theirs = tiny.build("teaching_assistant", weight=0.7).to(dtype)
     features, attention = with_attention(theirs.encoder, pictures)
@@ -48,9 +46,7 @@ def test_the_loss_and_its_gradient(dtype, atol):
         reference = reference + 0.7 * torch.nn.functional.kl_div(
             attention[:, head].flatten(0, 1), p.flatten(0, 1), reduction="batchmean"
         )
-    reference.backward()
-    for (name, ours), other in zip(method.encoder.named_parameters(), theirs.encoder.parameters()):
-        torch.testing.assert_close(ours.grad, other.grad, rtol=0, atol=10 * atol, msg=name)
+    equal_each(slopes(loss, method), slopes(reference, theirs))
 
 
 def test_the_two_that_teach_stay_as_they_are():

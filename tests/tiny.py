@@ -53,7 +53,8 @@ def build(name: str, model: str = VIT, *, channels: int = 3, seed: int = 0, **se
     """A method around a tiny encoder, the settings that it has made small."""
     small = SMALL | OWN.get(name, {})
     if name == "teaching_assistant":
-        small |= {role: kept(role) for role in ("teacher", "assistant")}
+        alike = model if model.startswith("vit_") else VIT
+        small |= {role: kept(role, alike) for role in ("teacher", "assistant")}
     if name == "beit":
         small |= {"tokenizer": tokenizer()}
     torch.manual_seed(seed)

@@ -141,7 +141,8 @@ class Method(nn.Module):
     def prepare(self, batches: "Batches") -> Events[None]:
         """Looks at the pictures before the first step, for methods that need to; a resumed training does not.
 
-        What it finds belongs into buffers, which checkpoints keep. Every rank sees all pictures.
+        What it finds belongs into buffers, which checkpoints keep. Each rank sees its share of the pictures alone, and
+        what they find has to be the same on all.
         """
         yield from ()
 

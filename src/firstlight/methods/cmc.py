@@ -24,8 +24,9 @@ class CMC(Method):
 
     The features of a picture are those of both networks, side by side, so the encoder becomes twice as wide.
 
-    Differs from the paper: the memories begin with a look at all pictures, not with random vectors; and for small sets
-    (``negatives=0``) the softmax runs over a whole memory, which the authors expect to be the better loss.
+    Differs from the paper: the memories begin with a look at all pictures, not with random vectors; for small sets
+    (``negatives=0``) the softmax runs over a whole memory, which the authors expect to be the better loss; and the rate
+    falls along a cosine, not in steps.
 
     Args:
         encoder: any encoder of coloured pictures; it gets its second network here.
@@ -49,7 +50,7 @@ class CMC(Method):
         self.light_head, self.colour_head = nn.Linear(encoder.width, dim), nn.Linear(encoder.width, dim)
         encoder.add_colour()
         self.encoder = encoder
-        self.lights, self.colours = Bank(pictures, dim, momentum), Bank(pictures, dim, momentum)
+        self.lights, self.colours = (Bank(pictures, dim, momentum, "cmc") for _ in range(2))
         self.find_light, self.find_colour = (Discrimination(temperature, negatives) for _ in range(2))
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
@@ -66,7 +67,7 @@ class CMC(Method):
         yield from look_for_colours(batches, "cmc")
         for place, bank in enumerate((self.lights, self.colours)):
             rows = lambda batch, place=place: self._rows(self.encoder(batch.views[0]))[place]  # noqa: E731
-            yield from bank.fill(rows, batches, "cmc")
+            yield from bank.fill(rows, batches)
 
     def _rows(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors of the lightness and of the colours."""

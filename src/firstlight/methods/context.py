@@ -26,12 +26,12 @@ class Context(Method):
 
     Gaps keep lines from continuing from tile to tile. The colours that lenses shift outwards are taken away.
 
-    Differs from the paper: tiles are not made coarse and large again at random, and batch norm scales and shifts.
+    Differs from the paper: tiles are not made coarse and large again at random; batch norm scales and shifts; momentum
+    is .9, not .999; the rate falls along a cosine, where the authors' code keeps it and the later one takes steps.
 
     Args:
         encoder: any encoder that accepts pictures as small as a tile.
-        neighbours: how many of the 8 are shown of each picture, each in a pair with the middle: 1 in the paper, whose
-            set was large.
+        neighbours: how many of the 8 are shown, each in a pair with the middle: 1 in the paper, whose set was large.
         gap: between tiles, as a share of a tile's side: half in the paper, a third in the later public code.
         jitter: the share of the gap over which a tile's place varies: 7/24 in the paper, 1 in that code.
         colour: "project" takes out green against magenta; "drop" leaves one random channel of each tile, which is too

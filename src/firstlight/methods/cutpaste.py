@@ -25,8 +25,9 @@ class CutPaste(Method):
     Train it on normal pictures alone and judge it by ``evaluate --protocols anomaly``. What it learns is to see
     small damage, not what is shown.
 
-    Differs from the published code: it begins with the ImageNet's weights and keeps them as they are for the first
-    steps; here all is trained from the start, and from whatever weights the encoder has.
+    Differs from the paper: its pictures are moved at random, ours are cropped, resized and flipped; colours vary alike.
+    Differs from the public code, which is not the authors': it begins with ImageNet's weights and keeps them as they
+    are for the first steps; here all is trained from the start, and from whatever weights the encoder has.
 
     Args:
         encoder: any encoder.

@@ -47,7 +47,7 @@ class DeepCluster(Method):
         self.views = crops(SWAV, small, encoder, "deepcluster")
         self.encoder, self.temperature = encoder, temperature
         self.projector = mlp(encoder.width, hidden, dim, bias=True, last_bias=True)
-        self.clusters = Clusters(pictures, dim, prototypes, heads)
+        self.clusters = Clusters(pictures, dim, prototypes, heads, "deepcluster")
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
         features = by_size(self.encoder, batch.views)
@@ -63,7 +63,7 @@ class DeepCluster(Method):
 
     def prepare(self, batches: Batches) -> Events[None]:
         """Fills the first memory. In training mode, so that running statistics move as in the published code."""
-        self.clusters.check(len(batches.pictures), "deepcluster")
+        self.clusters.check(len(batches.pictures))
         for batch in batches.once():
             self._remember(batch)
             self.clusters.follow(0.0)

@@ -24,7 +24,8 @@ class DINOv2(Method):
     """As iBOT, with features spread out; holes of 4 patches or more, over .1 to .5 of half of the large crops.
 
     Differs from the public code: neighbours in all processes; own share of holes for each picture; crops part at .4;
-    the rate grows with the batch. Theirs: hidden=2048, bottleneck=256, prototypes=65536, momentum=.992, warming to .07.
+    the rate grows with the batch. Theirs: hidden=2048, bottleneck=256, prototypes=65536, momentum=.992, warming to .07;
+    and of the encoder, which is given: drop_path=.3, the same for all blocks, and LayerScale (init_values=1e-5).
 
     Args:
         encoder: a ViT or a Swin.
@@ -53,8 +54,7 @@ class DINOv2(Method):
         warm: Share = 0.3, momentum: Share = 0.99, freeze_last: Share = 0.01,
     ):  # fmt: skip
         super().__init__()
-        self.views = crops(MULTI_CROP, small, encoder, "dinov2")
-        self.holes = Holes(encoder, "dinov2", smallest=4)
+        self.views, self.holes = crops(MULTI_CROP, small, encoder, "dinov2"), Holes(encoder, "dinov2", smallest=4)
         self.encoder, self.temperature, self.spreading, self.freeze_last = encoder, temperature, spreading, freeze_last
         widths = (encoder.width, hidden, bottleneck, prototypes)
         self.head, self.patch_head = PrototypeHead(*widths), PrototypeHead(*widths) if separate else None

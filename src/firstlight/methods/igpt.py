@@ -30,7 +30,8 @@ class IGPT(Method):
 
     Differs from the paper: timm's layer norm, GELU and initialisation; colours are embedded linearly, by the patch
     embedding, which therefore begins blind to all of a patch but its mean, and stays so; the class token, after which
-    the first pixel is predicted, has a position of its own; features are of the colours themselves, not the palette's.
+    the first pixel is predicted, has a position of its own; features are of the colours themselves, not the palette's;
+    the rate is .001 at a batch of 256; the paper's is .003, for its largest network .001, at one of 128.
 
     Args:
         encoder: a ViT with a class token.

@@ -23,8 +23,8 @@ class Instance(Method):
 
     With ``negatives`` it is noise-contrastive estimation instead, which is what the paper does for ImageNet.
 
-    Differs from the paper: its proximal term, which keeps vectors near where they were, is left out; and the memory
-    begins with a look at all pictures, not with random vectors.
+    Differs from the paper: its proximal term, which keeps vectors near where they were, is left out; the memory begins
+    with a look at all pictures, not with random vectors; the rate falls along a cosine, not in steps.
 
     Args:
         encoder: any encoder.
@@ -51,7 +51,7 @@ class Instance(Method):
         super().__init__()
         self.encoder = encoder
         self.head = nn.Linear(encoder.width, dim)
-        self.bank = Bank(pictures, dim, momentum)
+        self.bank = Bank(pictures, dim, momentum, "instance")
         self.find = Discrimination(temperature, negatives)
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
@@ -64,4 +64,4 @@ class Instance(Method):
 
     def prepare(self, batches: Batches) -> Events[None]:
         rows = lambda batch: F.normalize(full(self.head(self.encoder(batch.views[0]))), dim=1)  # noqa: E731
-        yield from self.bank.fill(rows, batches, "instance")
+        yield from self.bank.fill(rows, batches)

@@ -22,17 +22,16 @@ from . import Method, Optimisation
 class Jigsaw(Method):
     """Every tile goes through the encoder and a layer of its own; the nine results side by side tell the order.
 
-    ``simple`` is the form that tutorials begin with: each tile by itself tells at which of nine places it was.
-
-    Differs from the paper: the planes of the colours are not shifted against each other. As published, batch norm
-    sees the nine tiles of a picture together.
+    Differs from the paper: the planes of the colours are not shifted against each other; the rate and the weight decay
+    are .1 and 1e-4, as in later public code, not .01 and 5e-4, and the rate falls along a cosine, not in steps. As
+    in that code, batch norm sees the nine tiles of a picture together.
 
     Args:
         encoder: any encoder that accepts pictures as small as a tile.
         permutations: how many orders there are to tell apart: 1,000 in the paper, 100 to 10,000 in later work.
         rule: how they are chosen: "max_min" keeps every two apart, "max_avg", the paper's, does so on average.
         seed: of that choice.
-        simple: predict each tile's place among nine instead.
+        simple: the form that tutorials begin with: each tile by itself tells at which of nine places it was.
         standardise: give each tile mean 0 and variance 1 in each channel, so that brightness does not tell its place.
         dim: width of a tile's layer: 1,024 in the paper.
         hidden: width of the layer between the nine tiles and the prediction: 4,096 in the paper.

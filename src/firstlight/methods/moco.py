@@ -25,9 +25,12 @@ class MoCo(Method):
 
     Otherwise the statistics that a query shares with its own key would give the answer away; the groups stand for the
     published code's GPUs, so that one process learns what eight do. The copy moves after each step, which is before
-    the next step's keys, as published. The defaults are those of the authors' CIFAR-10 notebook, which adds the two
-    directions of the symmetric loss; here it is their mean.
-    Differs from the paper: past keys of the same picture, which small sets have in the queue, are no negatives.
+    the next step's keys, as published. The numbers, also the optimiser's, are those of the authors' CIFAR-10 notebook;
+    the head and the views are version 2's, of which the notebook has neither hidden layer nor blur.
+
+    Differs from the paper: past keys of the same picture, which small sets have in the queue, are no negatives; the
+    rate falls along a cosine in version 1 too, where the paper's falls in steps. The notebook's symmetric loss, which
+    it leaves off, is the sum of the two directions, ours their mean.
 
     Args:
         encoder: any encoder.
@@ -37,11 +40,11 @@ class MoCo(Method):
         temperature: of the softmax: .07 (version 1) and .2 (version 2) in the papers, .1 for CIFAR-10.
         momentum: of the key network: .999 in the papers, .99 for CIFAR-10.
         groups: into how many parts the batch of all ranks is divided for batch norm.
-        symmetric: use each view as query and as key, as for CIFAR-10.
+        symmetric: use each view as query and as key, as the notebook offers.
     """
 
     views = MOCO_V2
-    optimisation = Optimisation("sgd", lr=0.03, warmup=0.0, weight_decay=1e-4, decay_vectors=True)
+    optimisation = Optimisation("sgd", lr=0.03, warmup=0.0, weight_decay=5e-4, decay_vectors=True)
     synchronised = False
 
     def __init__(

@@ -22,6 +22,10 @@ class MoCoV3(Method):
     A ViT's patch projection stays as it was initialised and its positions are fixed sines and cosines, as published:
     that is for stability. Convolutional encoders get the published ResNet heads.
 
+    Differs from the paper: a fresh ViT begins with timm's weights, not with Xavier's (``weight_init='moco'`` in the
+    model's settings gives those to all but the patch projection); the optimiser and the views are those for a ViT, also
+    for a ResNet, which has LARS and crops of .2 of a picture and more in the paper, not of .08.
+
     Args:
         encoder: any encoder.
         hidden: width of the hidden layers of projector and predictor; the paper's is 4,096.

@@ -53,7 +53,7 @@ class PIRL(Method):
         self.head = nn.Linear(encoder.width, dim)
         self.tile_head = nn.Linear(encoder.width, dim)
         self.join = nn.Linear(9 * dim, dim)
-        self.bank = Bank(pictures, dim, momentum)
+        self.bank = Bank(pictures, dim, momentum, "pirl")
         self.find = Discrimination(temperature, negatives)
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
@@ -70,7 +70,7 @@ class PIRL(Method):
         return {"loss": loss, "jigsaw": other.detach(), "feature_std": spread(features)}
 
     def prepare(self, batches: Batches) -> Events[None]:
-        yield from self.bank.fill(lambda batch: self._row(self.encoder(batch.views[0])), batches, "pirl")
+        yield from self.bank.fill(lambda batch: self._row(self.encoder(batch.views[0])), batches)
 
     def _row(self, features: Tensor) -> Tensor:
         return F.normalize(full(self.head(features)), dim=1)

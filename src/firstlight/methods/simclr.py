@@ -29,7 +29,8 @@ class SimCLR(Method):
         layers: linear layers of the head: 2 in the paper, 3 in SimCLR v2.
         keep: how many of them, each with its batch norm and ReLU, stay with the encoder as its neck, so that
             fine-tuning starts from the middle of the head: 0 in the first paper, 1 of 3 in SimCLR v2.
-        temperature: of the softmax; the paper's 0.1 is for ImageNet, and 0.5 for CIFAR-10.
+        temperature: of the softmax: .1 for ImageNet in the paper, whose views these are; .5 for CIFAR-10, with half as
+            much change of colours and no blur.
     """
 
     views = PAIR

@@ -25,6 +25,7 @@ class Bank(nn.Module):
         pictures: how many.
         width: of a vector.
         momentum: the share of the old vector kept when its picture is seen: .5 in the papers, 0 keeps the newest.
+        method: whose name errors carry.
 
     Attributes:
         rows: the vectors, ``[pictures, width]``.
@@ -34,13 +35,15 @@ class Bank(nn.Module):
     rows: Tensor
     seen: Tensor
 
-    def __init__(self, pictures: int, width: int, momentum: float = 0.5):
+    def __init__(self, pictures: int, width: int, momentum: float = 0.5, method: str = "bank"):
         super().__init__()
-        if pictures < 1 or not 0 <= momentum < 1:
-            raise InputError(
-                f"a memory of pictures={pictures} with momentum={momentum}: allowed are 1 and more, 0 to <1"
-            )
-        self.momentum = momentum
+        if pictures < 1:
+            allowed = "how many there are in the training set, 1 and more"
+            raise InputError(f"{method}(pictures={pictures}): allowed is {allowed}; nearest: pictures=1")
+        if not 0 <= momentum < 1:
+            nearest = 0 if momentum < 0 else 0.99
+            raise InputError(f"{method}(momentum={momentum}): allowed is 0 to below 1; nearest: momentum={nearest}")
+        self.momentum, self.method = momentum, method
         self.register_buffer("rows", F.normalize(torch.rand(pictures, width) - 0.5, dim=1))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self._heard: list[tuple[Tensor, Tensor]] = []
@@ -54,7 +57,7 @@ class Bank(nn.Module):
         self._heard.append((index, rows.detach().to(self.rows.dtype)))
 
     @torch.no_grad()
-    def fill(self, rows_of: Callable[[Batch], Tensor], batches: Batches, method: str) -> Events[None]:
+    def fill(self, rows_of: Callable[[Batch], Tensor], batches: Batches) -> Events[None]:
         """Looks at every picture once, so that training does not begin against random vectors.
 
         With those, the right answer is for an epoch the *least* similar vector: all pictures that were seen already
@@ -63,18 +66,18 @@ class Bank(nn.Module):
         Args:
             rows_of: gives the unit vectors ``[B, width]`` of a batch.
             batches: all pictures.
-            method: whose name errors carry.
 
         Raises:
             InputError: if there are more or fewer pictures than vectors.
         """
-        if len(batches.pictures) != len(self.rows):
-            raise InputError(f"{method}(pictures={len(self.rows)}): the training set has {len(batches.pictures)}")
+        if len(self.rows) != (there := len(batches.pictures)):
+            given = f"{self.method}(pictures={len(self.rows)})"
+            raise InputError(f"{given}: the training set has {there}; nearest: pictures={there}")
         for batch in batches.once():
             index, rows = ranks.gather(batch.index), ranks.gather(rows_of(batch).to(self.rows.dtype))
             last = _last(index)
             self.rows[index[last]] = rows[last]
-        yield Note(f"{method}: {len(self.rows):,} pictures remembered")
+        yield Note(f"{self.method}: {len(self.rows):,} pictures remembered")
 
     @torch.no_grad()
     def follow(self, t: float) -> None:

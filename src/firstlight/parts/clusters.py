@@ -22,6 +22,7 @@ class Clusters(nn.Module):
         width: of an embedding.
         count: clusters of each clustering.
         heads: how many clusterings.
+        method: whose name errors carry.
 
     Attributes:
         centroids: unit vectors ``[heads, count, width]``.
@@ -33,11 +34,19 @@ class Clusters(nn.Module):
     of: Tensor
     epoch: Tensor
 
-    def __init__(self, pictures: int, width: int, count: int, heads: int):
+    def __init__(self, pictures: int, width: int, count: int, heads: int, method: str = "clusters"):
         super().__init__()
-        if not 2 <= count <= pictures or heads < 1:
-            raise InputError(f"{count} clusters for each of {heads} heads: allowed are 2 to {pictures} (the pictures)")
-        self.first, self.second = (Bank(pictures, width, momentum=0.0) for _ in range(2))
+        if pictures < 2:
+            allowed = "how many there are in the training set, 2 and more"
+            raise InputError(f"{method}(pictures={pictures}): allowed is {allowed}; nearest: pictures=2")
+        if not 2 <= count <= pictures:
+            allowed = f"a cluster has at least one picture, so allowed are 2 to {pictures} (the pictures)"
+            nearest = min(max(count, 2), pictures)
+            raise InputError(f"{method}(prototypes={count}): {allowed}; nearest: prototypes={nearest}")
+        if heads < 1:
+            raise InputError(f"{method}(heads={heads}): allowed is 1 and more; nearest: heads=1")
+        self.method = method
+        self.first, self.second = (Bank(pictures, width, momentum=0.0, method=method) for _ in range(2))
         self.register_buffer("centroids", F.normalize(torch.randn(heads, count, width), dim=2))
         self.register_buffer("of", torch.arange(pictures).remainder(count).repeat(heads, 1))
         self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
@@ -62,14 +71,15 @@ class Clusters(nn.Module):
             rows = (self.second if head % 2 else self.first).rows
             centroids[:], self.of[head] = spherical_kmeans(rows, len(centroids), salt=(int(self.epoch), head))
 
-    def check(self, pictures: int, method: str) -> None:
+    def check(self, pictures: int) -> None:
         """Refuses another number of pictures than there is room for.
 
         Raises:
             InputError: naming it.
         """
         if pictures != self.of.shape[1]:
-            raise InputError(f"{method}(pictures={self.of.shape[1]}): the training set has {pictures}")
+            given = f"{self.method}(pictures={self.of.shape[1]})"
+            raise InputError(f"{given}: the training set has {pictures}; nearest: pictures={pictures}")
 
     def begin(self) -> None:
         """Clusters the first memory, which a pass over all pictures has filled; the first epoch begins after it."""
