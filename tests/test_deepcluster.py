@@ -142,7 +142,7 @@ def test_formula_pictures_do_and_their_labels_do_not_matter():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(InputError, match=r"100 clusters.*2 to 6 \(the pictures\)"):
+    with pytest.raises(InputError, match=r"prototypes=100.*2 to 6 \(the pictures\); nearest: prototypes=6"):
         tiny.build("deepcluster", prototypes=100)
     with pytest.raises(InputError, match="temperature=0"):
         tiny.build("deepcluster", temperature=0.0)
