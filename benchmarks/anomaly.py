@@ -13,7 +13,6 @@ training that was killed goes on from its last checkpoint.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -38,7 +37,7 @@ from firstlight.methods.cutpaste import CutPaste
 from firstlight.recipe import machine, versions
 from firstlight.runs import Run, write_whole
 from firstlight.train import Setup
-from methods import DATA, PLAIN, built, in_full, labelled, learn, slug, told
+from methods import DATA, PLAIN, built, hashed, in_full, labelled, learn, slug, stored, told
 
 RESULTS = Path(__file__).parent / "results" / "anomaly"
 WORK = Path(tempfile.gettempdir()) / "firstlight-anomaly"
@@ -109,10 +108,9 @@ def entry(given: argparse.Namespace, split: Split, method: str, seed: int) -> st
         | {"fingerprint": f"{split.train.fingerprint()} {split.test.fingerprint()}"},
         "training": setup and setup.decisive()["training"],
     }
-    settings = json.loads(json.dumps(settings, default=str))
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-    if path.exists() and json.loads(path.read_text())["digest"] == digest:
-        return f"{shown(json.loads(path.read_text()))}, stored before"
+    settings, digest = hashed(settings)
+    if before := stored(path, digest):
+        return f"{shown(before)}, stored before"
 
     run = Run(given.work / digest)
     with run.locked():

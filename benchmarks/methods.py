@@ -160,10 +160,9 @@ def entry(given: argparse.Namespace, split: Split, backbone: str, method: str, s
         "training": setup and setup.decisive()["training"],
         "protocols": protocols,
     }
-    settings = json.loads(json.dumps(settings, default=str))
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-    if path.exists() and json.loads(path.read_text())["digest"] == digest:
-        return f"{shown(json.loads(path.read_text()))}, stored before"
+    settings, digest = hashed(settings)
+    if before := stored(path, digest):
+        return f"{shown(before)}, stored before"
 
     run = Run(given.work / digest)
     with run.locked():
@@ -186,6 +185,18 @@ def entry(given: argparse.Namespace, split: Split, backbone: str, method: str, s
         write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
     shutil.rmtree(run.path, ignore_errors=True)
     return shown(record)
+
+
+def hashed(settings: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Settings as JSON values, and a short hash of them."""
+    plain = json.loads(json.dumps(settings, default=str))
+    return plain, hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def stored(path: Path, digest: str) -> dict[str, Any] | None:
+    """The entry that is there already, if it was found with the same settings."""
+    record = json.loads(path.read_text()) if path.exists() else {"digest": None}
+    return record if record["digest"] == digest else None
 
 
 def in_order(methods: list[str]) -> list[str]:

@@ -159,7 +159,7 @@ def test_it_draws_what_it_made():
     batch = tiny.batch(method)
     with torch.no_grad():
         shown = method.reconstruct(batch)
-    predicted = "predicted, mean and contrast given"
+    predicted = "predicted (mean and contrast given)"
     assert list(shown) == ["picture", "masked", predicted]
     assert all(pictures.shape == (4, 3, 32, 32) for pictures in shown.values())
     torch.testing.assert_close(shown["picture"], method.shift(batch.views[0], batch.key, 0))

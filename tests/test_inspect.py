@@ -163,6 +163,9 @@ def test_other_pictures_can_be_looked_at(trained, photos, tmp_path):
     figure = json.loads((tmp_path / "look" / "results" / "reconstruction.json").read_text())["figures"][0]
     assert len(figure["pictures"]) == 3
     assert (opened(figure)[0] == [255, 0, 0]).all()
+    page = (tmp_path / "look" / "report.html").read_text(encoding="utf-8")
+    assert "What it makes of pictures." in page
+    assert "This page is incomplete" not in page
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_reconstructions_keep_what_was_seen_and_paint_the_rest(standardise):
     method = tiny.build("mae", standardise=standardise).double().eval()
     batch = tiny.batch(method)
     shown = method.reconstruct(batch)
-    assert list(shown) == ["picture", "masked", "predicted" + ", mean and contrast given" * standardise]
+    assert list(shown) == ["picture", "masked", "predicted" + " (mean and contrast given)" * standardise]
     picture, masked, predicted = (patchify(view, 8) for view in shown.values())
     torch.testing.assert_close(shown["picture"], batch.views[0])
 

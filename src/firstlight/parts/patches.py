@@ -53,7 +53,7 @@ def compared(
     """
     hidden = hidden[..., None]
     shown = {"picture": patches, "masked": patches.masked_fill(hidden, 0)}
-    name = "predicted, mean and contrast given" if scaled else "predicted"
+    name = "predicted (mean and contrast given)" if scaled else "predicted"
     shown[name] = torch.where(hidden, standardised(patches, undo=painted) if scaled else painted, patches)
     return {name: unpatchify(rows, patch) for name, rows in shown.items()}
 

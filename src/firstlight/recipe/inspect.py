@@ -58,13 +58,16 @@ class Inspect(Recipe):
         pictures = yield from trained.pictures(data)
         method = yield from trained.learner(pictures)
         step = self._restore(method)
-        yield Note(f"{trained.method}, after step {step:,} of {trained.steps:,}")
+        reached = Note(f"{trained.method}, after step {step:,} of {trained.steps:,}")
+        yield reached
         method = method.to(device)
         result = inspection.run(method, trained.batches(pictures, method, device).some(self.pictures, self.seed))
 
         run = Run(self.folder) if self.out is None else open_run(self.out, "inspect", resume)
         if self.out is not None:
             begin(run, self, {"device": device, "step": step})
+            run.log(reached)
+            run.close()
         where = f" of {data!r}" if self.data else " that it learned from"
         result.text = f"{trained.method} after step {step:,} of {trained.steps:,}, on {self.pictures} pictures{where}."
         result.settings |= {"data": data, "seed": self.seed, "step": step}

@@ -203,7 +203,8 @@ def _sentence(found: Found, results: list[dict[str, Any]]) -> str:
         told = ", ".join(f"{title} {_value(accuracy, percent=True)}" for title, accuracy in measured)
         return f"Measured in {len(measured)} ways: {told}." if len(measured) > 1 else f"{told}."
     if not found.curves:
-        return "Nothing was measured in this run."
+        titles = [result["title"] for result in found.results]  # pictures alone among them
+        return f"{', '.join(titles)}." if titles else "Nothing was measured in this run."
     last = found.curves[-1]
     loss = last.values.get("loss")
     ended = f"; the last loss was {loss[-1]:.4g}" if loss is not None and math.isfinite(loss[-1]) else ""
