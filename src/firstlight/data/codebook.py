@@ -23,7 +23,7 @@ from ..runs import write_whole
 from ._public import check_maps, from_systems, read_csv, read_npz, to_systems, write_csv, write_npz
 
 __all__ = [
-    "check_fits", "from_systems", "load", "read", "read_csv", "save", "to_systems", "write", "write_csv",
+    "check_fits", "from_systems", "load", "packed", "read", "read_csv", "save", "to_systems", "write", "write_csv",
 ]  # fmt: skip
 
 _FORMAT = "firstlight-codebook-2"
@@ -81,11 +81,7 @@ def write(path: str | Path, entries: Sequence[Params], **origin: str) -> Path:
 
 
 def save(path: str | Path, entries: Sequence[Params], **origin: str) -> Path:
-    """Writes classes as one safetensors file, the same bytes each time.
-
-    An array that has the same shape in all classes is one tensor ``NAME``, ``[categories, ...]``. One whose length
-    differs is the tensor ``NAME`` of all its rows and ``NAME.rows``, int64 ``[categories]``, how many belong to each.
-    What fits neither way is one tensor for each class, ``000007.NAME``.
+    """Writes classes as one file; see :func:`packed`.
 
     Args:
         path: the file.
@@ -96,6 +92,20 @@ def save(path: str | Path, entries: Sequence[Params], **origin: str) -> Path:
         InputError: if there are no entries.
         DiskError: if the file cannot be written.
     """
+    write_whole(Path(path), packed(entries, **origin))
+    return Path(path)
+
+
+def packed(entries: Sequence[Params], **origin: str) -> bytes:
+    """Classes as the content of a safetensors file, the same bytes each time.
+
+    An array that has the same shape in all classes is one tensor ``NAME``, ``[categories, ...]``. One whose length
+    differs is the tensor ``NAME`` of all its rows and ``NAME.rows``, int64 ``[categories]``, how many belong to each.
+    What fits neither way is one tensor for each class, ``000007.NAME``.
+
+    Raises:
+        InputError: if there are no entries.
+    """
     if not entries:
         raise InputError("a codebook needs at least one category")
     tensors = {}
@@ -104,8 +114,7 @@ def save(path: str | Path, entries: Sequence[Params], **origin: str) -> Path:
     # One note of ours and not several of safetensors' own, whose order changes from one process to the next.
     about = {"format": _FORMAT, "categories": len(entries), "sha256": _digest(tensors)}
     note = json.dumps({**about, **origin}, sort_keys=True)
-    write_whole(Path(path), to_bytes(tensors, {"codebook": note}))
-    return Path(path)
+    return to_bytes(tensors, {"codebook": note})
 
 
 def load(path: str | Path) -> list[Params]:

@@ -128,7 +128,7 @@ def open_pictures(made: FileSet, folder: Path, given: Path | None = None) -> Eve
         if not kept.exists():
             pictures = _pictures(made, None if given is None else codebook.read(given))
             yield from pictures.prepare()
-            _keep(folder, [pictures.params(category) for category in range(made.categories)])
+            _disk.replace(kept, codebook.packed([pictures.params(category) for category in range(made.categories)]))
     listed = _read_json(folder / MANIFEST).get("codebook")
     if isinstance(listed, dict) and listed.get("sha256") != _disk.digest(kept):
         raise CorruptError(
@@ -296,17 +296,6 @@ def _pictures(made: FileSet, entries: list[Params] | None) -> FormulaPictures:
         made.formula, categories=made.categories, instances=made.instances, size=made.size, seed=made.seed,
         codebook=entries,
     )  # fmt: skip
-
-
-def _keep(folder: Path, entries: list[Params]) -> None:
-    fresh = _disk.fresh(folder, CATEGORIES)
-    try:
-        codebook.save(fresh, entries).replace(folder / CATEGORIES)
-    except FileNotFoundError:
-        if not (folder / CATEGORIES).exists():  # else another process was first, and has tidied up
-            raise
-    finally:
-        _disk.remove(fresh)
 
 
 def _same(one: list[Params], other: list[Params]) -> bool:
