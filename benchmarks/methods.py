@@ -207,7 +207,7 @@ def in_order(methods: list[str]) -> list[str]:
 
 def built(method: str, encoder: Encoder, split: Split, teachers: dict[str, str]) -> Method:
     """The method with what it has to know: how many pictures there are, of how many classes, and where teachers lie."""
-    derived: dict[str, Any] = {"pictures": len(split.train), "fresh": True} | teachers
+    derived: dict[str, Any] = {"pictures": len(split.train), "fresh": True, "has_depth": False} | teachers
     if labelled(method):
         derived["categories"] = len(split.train.classes)
     return spec.build("methods", method, Method, encoder, **derived)

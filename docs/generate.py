@@ -116,7 +116,7 @@ def _methods_of(records: list[dict[str, Any]], mode: str) -> list[str]:
     over = [name for name in protocols if name in (judge, "finetune")]
     head = ["method", *(titles.get(name, name) for name in protocols)]
     head += [f"{titles.get(name, name)}: over the random encoder (95 % interval)" for name in over]
-    head += ["feature std", "effective rank", "teacher entropy", "seconds", "core seconds", "seeds"]
+    head += ["feature std", "effective rank", "teacher entropy", "core seconds", "seeds"]
     lines = [*about, "", f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
     for name in sorted(runs, key=lambda name: -accuracy(name, judge)):
         mark = " (labels)" if runs[name][0]["settings"]["labels"] else ""
@@ -126,7 +126,7 @@ def _methods_of(records: list[dict[str, Any]], mode: str) -> list[str]:
         cells += [_average(r["features"].get(key) for r in runs[name]) for key in ("feature_std", "effective_rank")]
         last = [r["training"].get("last", {}) for r in runs[name]]
         cells += [_average(x.get("teacher_entropy", x.get("entropy")) for x in last)]
-        cells += [_average((r["training"].get(key) for r in runs[name]), 0) for key in ("seconds", "core_seconds")]
+        cells.append(_average((r["training"].get("core_seconds") for r in runs[name]), 0))
         lines.append(f"| {' | '.join(cells)} | {len(runs[name])} |")
     lines += ["", "Settings, the methods' defaults:", ""]
     for name in sorted(set(runs) - set(PLAIN)):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import ahead
+import once
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process of tests for each core; torch, imported later, reads it
 KEPT = pytest.StashKey[tuple[str, str | None]]()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; what tests start would ignore it too
@@ -23,13 +24,13 @@ def pytest_configure(config) -> None:
     os.environ["XDG_CACHE_HOME"] = config.stash[KEPT][0]
 
 
-def pytest_collection_finish(session) -> None:
-    if not session.config.option.collectonly and not hasattr(session.config, "workerinput"):  # of pytest-xdist
-        ahead.begin([item.path for item in session.items])
+def pytest_collection_modifyitems(items) -> None:
+    """What starts programs and waits for them comes first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: not hasattr(item.module, "once"))
 
 
 def pytest_unconfigure(config) -> None:
-    ahead.end()
+    once.end()
     folder, before = config.stash[KEPT]
     shutil.rmtree(folder, ignore_errors=True)
     os.environ.pop("XDG_CACHE_HOME")

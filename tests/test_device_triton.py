@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import ahead
 from firstlight.data.device import _choice
+from once import once
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
 
@@ -91,12 +91,12 @@ def run(program: str, folder: Path, **environment: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@ahead.Work
+@once
 def drawn(folder: Path) -> tuple[int, str]:
     return run(PROGRAM, folder, TRITON_INTERPRET="1")
 
 
-@ahead.Work
+@once
 def compiled(folder: Path) -> tuple[int, str]:
     return run(COMPILED, folder)
 

@@ -9,10 +9,10 @@ import types
 import numpy as np
 import pytest
 
-import ahead
 from conftest import ROOT
 from firstlight import cli, spec
 from firstlight.formulas import Formula, picture
+from once import once
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -43,7 +43,7 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@ahead.Work
+@once
 def checked(folder) -> subprocess.CompletedProcess:
     command = [sys.executable, "docs/generate.py", "--check"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

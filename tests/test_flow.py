@@ -14,13 +14,13 @@ import timm
 import torch
 from PIL import Image
 
-import ahead
 import firstlight
 import tiny
 from firstlight import cli, spec
 from firstlight.errors import InputError
 from firstlight.recipe.export import usage
 from firstlight.runs import read_events, read_json
+from once import once
 
 TINY = ["--model", "resnet10t", "--size", "32", "--device", "cpu"]
 SHORT = ["--pretrain-steps", "6", "--pretrain-batch", "8", "--finetune-steps", "8", "--finetune-batch", "8"]
@@ -189,7 +189,7 @@ def test_render_writes_pictures_and_a_sheet(tmp_path):
     assert cli.run([*arguments, "--out", str(tmp_path / "sheet.png")]) == 2
 
 
-@ahead.Work
+@once
 def stopped(folder: Path) -> tuple[Path, int, str]:
     """A comparison that gets a signal in its first steps."""
     (folder / "photos").mkdir()

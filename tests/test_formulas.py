@@ -10,13 +10,13 @@ import sys
 import numpy as np
 import pytest
 
-import ahead
 import goldens
 from firstlight import spec
 from firstlight.data.formula import FormulaPictures
 from firstlight.errors import InputError
 from firstlight.events import Progress, drain
 from firstlight.formulas import Draw, Formula, annotated, picture
+from once import once
 
 NAMES = spec.names("formulas")
 SIZE = 24
@@ -101,27 +101,27 @@ def fingerprints(table, way, **environment):
     return json.loads(done.stdout)
 
 
-@ahead.Work
+@once
 def in_threads(folder):
     return fingerprints("compiled", "threads")
 
 
-@ahead.Work
+@once
 def in_spawned_processes(folder):
     return fingerprints("compiled", "spawn")
 
 
-@ahead.Work
+@once
 def in_forked_processes(folder):
     return fingerprints("compiled", "fork")
 
 
-@ahead.Work
+@once
 def interpreted(folder):
     return fingerprints("interpreted", "spawn", NUMBA_DISABLE_JIT="1")
 
 
-@ahead.Work
+@once
 def for_every_processor(folder):
     """Everything compiled anew for the least of processors."""
     return fingerprints("compiled", "threads", NUMBA_CPU_NAME="generic")

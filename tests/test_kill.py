@@ -17,22 +17,22 @@ from pathlib import Path
 
 import torch
 
-import ahead
 from firstlight.events import Step, drain
 from firstlight.runs import Run, read_events
 from firstlight.train import checkpoint, train
+from once import once
 from tiny_training import TinyBatches, setup, tiny
 
 HERE = Path(__file__).parent
 KILLS, STEPS = 100, 150
 
 
-@ahead.Work
+@once
 def killed(folder: Path) -> dict:
     return _fresh_process("kill", folder)
 
 
-@ahead.Work
+@once
 def killed_in_a_save(folder: Path) -> dict:
     return _fresh_process("points", folder)
 

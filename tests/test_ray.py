@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-import ahead
 from firstlight import cli
 from firstlight.events import Progress, drain
 from firstlight.recipe.render import Render
+from once import once
 
 SLOW = "fractal(points=20_000_000)"  # a picture takes some hundredths of a second
 SETTINGS = {"formula": SLOW, "categories": 4, "instances": 30, "size": 64, "shard_size": 6, "format": "tar"}
 
 
-@ahead.Work
+@once
 def drawn(folder: Path) -> tuple[dict, dict, dict]:
     """What the cluster's program says, and the files of the set drawn here and there."""
     drain(Render(**SETTINGS, out=folder / "here").run())

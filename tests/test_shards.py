@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import ahead
 from firstlight import cli, runs, spec
 from firstlight.data import _disk, shards
 from firstlight.data._tar import Archive, files
@@ -32,6 +31,7 @@ from firstlight.events import Warned, drain
 from firstlight.formulas import Draw, Formula, Params, annotated, picture
 from firstlight.formulas.fractal import Fractal
 from firstlight.recipe.render import Render
+from once import once
 
 HERE = Path(__file__).parent
 FEW = Fractal(points=2000, min_fill=0.01)
@@ -262,7 +262,7 @@ def test_threads_do_not_change_a_byte(whole, tmp_path, monkeypatch):
     assert tree(tmp_path / "threads") == tree(whole)
 
 
-@ahead.Work
+@once
 def in_parts(folder: Path) -> dict[str, tuple[list[int], dict[str, bytes]]]:
     """Four processes at a time, each part drawn by two of them: what they end with, and the files of their set."""
     told = {}
@@ -487,7 +487,7 @@ def test_a_full_disk_is_named_and_nothing_finished_is_lost(whole, tmp_path, monk
 ENDINGS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 
 
-@ahead.Work
+@once
 def signalled(folder: Path) -> dict[int, tuple[Path, int, str]]:
     """Renderings that get a signal after their first shard."""
     told = {}
@@ -537,7 +537,7 @@ def test_whatever_is_unfinished_has_a_name_that_is_tidied_up(tmp_path, monkeypat
 KILLS = 20
 
 
-@ahead.Work
+@once
 def killed(folder: Path) -> dict[str, dict]:
     told = {}
     for form in FORMS:

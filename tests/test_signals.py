@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-import ahead
 from firstlight.errors import Stopped
 from firstlight.events import Step, drain
 from firstlight.runs import Run
 from firstlight.train import checkpoint, train
+from once import once
 from tiny_training import TinyBatches, same, setup, tiny
 
 HERE = Path(__file__).parent
@@ -89,7 +89,7 @@ def test_in_another_thread_no_handler_is_installed():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@ahead.Work
+@once
 def signalled(folder: Path) -> tuple[Path, int, float, int, str]:
     """One process each: the first two signals, and a hangup followed by a closed standard output."""
     twice = _start(folder / "twice", "slow")
@@ -127,7 +127,7 @@ def test_the_second_signal_exits_at_once_and_a_hangup_does_not_stop():
     assert said == ""
 
 
-@ahead.Work
+@once
 def stopped(folder: Path) -> tuple[Path, list[tuple[int, str]]]:
     """Commands stopped while kernel SVMs are fitted one after the other, and while formula pictures are drawn."""
     fitting = _command(folder, "compare", "digits", "--contenders", "svm", "--seeds", "200", "--out", "fitting")

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import ahead
 from firstlight import ranks
 from firstlight.errors import Stopped
 from firstlight.events import Step, Warned, drain
@@ -24,6 +23,7 @@ from firstlight.recipe import load
 from firstlight.recipe.pretrain import Pretrain
 from firstlight.runs import Run, read_events
 from firstlight.train import checkpoint, train
+from once import once
 from tiny_training import Tiny, TinyBatches, setup, tiny
 
 HERE = Path(__file__).parent
@@ -66,7 +66,7 @@ def _without_batch_norm() -> Tiny:
 CASES = {"contrast": (_contrast, 1), "parts": (_without_batch_norm, 2)}
 
 
-@ahead.Work
+@once
 def launched(folder: Path) -> Path:
     """Everything two processes do, in one launch: importing torch takes longest."""
     launch = _launched(__file__, str(folder))
@@ -130,7 +130,7 @@ def test_one_process_goes_on_with_a_warning(told):
     assert any(isinstance(e, Warned) and "processes was 2, is 1" in e.text for e in events)
 
 
-@ahead.Work
+@once
 def commanded(folder: Path) -> tuple[Path, int, str, str, Path]:
     """A run of two processes, how it was stopped and resumed and what was said, and the same run of one process.
 

@@ -14,7 +14,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-import ahead
 import tiny
 from firstlight import ranks, spec
 from firstlight.data.held import HeldPictures
@@ -25,6 +24,7 @@ from firstlight.methods import Method
 from firstlight.parts.norm import BatchNorm, synchronised
 from firstlight.views import Batch
 from firstlight.views.batches import OTHER, Batches
+from once import once
 
 SAMPLES = 6
 LOOK = 4
@@ -48,7 +48,7 @@ SMALLER = {"barlow(public=True)": 2}
 LOOKING = [case for case in CASES if "prepare" in vars(spec.find("methods", case[0].partition("(")[0], Method))]
 
 
-@ahead.Work
+@once
 def met(folder: Path) -> Path:
     """What one process and what two processes find, for every case; all in one pair, since starting it is slow."""
     torch.multiprocessing.spawn(_process, (str(folder),), nprocs=2)
