@@ -119,8 +119,7 @@ def _methods_of(records: list[dict[str, Any]], mode: str) -> list[str]:
     head += ["feature std", "effective rank", "teacher entropy", "core seconds", "seeds"]
     lines = [*about, "", f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
     for name in sorted(runs, key=lambda name: -accuracy(name, judge)):
-        settings = runs[name][0]["settings"]
-        mark = " (labels)" if settings["labels"] else " (a teacher saw labels)" * ("assistant" in settings["of method"])
+        mark = " (labels)" if runs[name][0]["settings"]["labels"] else ""
         cells = [f"{name if name in PLAIN else f'`{name}`'}{mark}"]
         cells += [f"{100 * accuracy(name, protocol):.1f}" if of(name, protocol) else "" for protocol in protocols]
         cells += [_gain(runs[name], runs.get("random", []), protocol) for protocol in over]
