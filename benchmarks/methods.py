@@ -63,6 +63,8 @@ MASKED = ("beit", "cmae", "igpt", "mae", "masked_patch", "multimae", "simmim", "
 FINETUNE = "finetune(steps=500, batch=64, lr=1e-3, flip=0.5, precision='bf16')"
 TEACHERS = {"teacher": "classify", "assistant": "dino", "tokenizer": "dvae"}
 """what a method with these settings is given: what others of the same backbone and seed, trained before it, left"""
+WITHOUT = {"has_depth": False}
+"""what the pictures lack, whatever a method expects"""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def in_order(methods: list[str]) -> list[str]:
 
 def built(method: str, encoder: Encoder, split: Split, teachers: dict[str, str]) -> Method:
     """The method with what it has to know: how many pictures there are, of how many classes, and where teachers lie."""
-    derived: dict[str, Any] = {"pictures": len(split.train), "fresh": True, "has_depth": False} | teachers
+    derived: dict[str, Any] = {"pictures": len(split.train), "fresh": True} | WITHOUT | teachers
     if labelled(method):
         derived["categories"] = len(split.train.classes)
     return spec.build("methods", method, Method, encoder, **derived)
@@ -324,7 +326,8 @@ def in_full(method: str) -> dict[str, Any]:
     """A method's settings, those it was not given included."""
     wanted = spec.Spec.parse(method)
     defaults = spec.settings_of(spec.find("methods", wanted.name, Method))
-    return {name: parameter.default for name, parameter in defaults.items()} | wanted.settings
+    found = {name: WITHOUT.get(name, parameter.default) for name, parameter in defaults.items()}
+    return found | wanted.settings
 
 
 def labelled(method: str) -> bool:
