@@ -108,7 +108,7 @@ class Seen(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "img", "br"):
+        if tag not in ("meta", "wbr", "link", "img", "br"):
             self.inside.append(tag)
 
     def handle_endtag(self, tag):
@@ -167,7 +167,7 @@ def test_page_is_self_contained_and_escaped(tmp_path):
 def test_derived_settings_are_marked(tmp_path):
     page = write(example(tmp_path / "run")).read_text(encoding="utf-8")
     assert '<dt>size</dt><dd dir="auto">32<span class="derived">derived</span>' in page
-    assert '<dt>optimisation.lr</dt><dd dir="auto">0.001<span class="derived">derived</span>' in page
+    assert '<dt>optimisation.<wbr>lr</dt><dd dir="auto">0.001<span class="derived">derived</span>' in page
     assert '<dt>batch</dt><dd dir="auto">32</dd>' in page  # given, though it is written down again
 
 
