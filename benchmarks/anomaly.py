@@ -13,13 +13,10 @@ training that was killed goes on from its last checkpoint.
 """
 
 import argparse
-import json
-import os
-import shutil
-import sys
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +26,15 @@ import torch
 from firstlight.data import Split, Subset
 from firstlight.data.source import open_split
 from firstlight.encoder import Encoder
-from firstlight.errors import FirstlightError, InputError, LockedError, Stopped
+from firstlight.errors import InputError
 from firstlight.evaluations.anomaly import Anomaly, normal_class
 from firstlight.events import drain
 from firstlight.methods import Optimisation
 from firstlight.methods.cutpaste import CutPaste
-from firstlight.recipe import machine, versions
-from firstlight.runs import Run, write_whole
+from firstlight.runs import Run
 from firstlight.train import Setup
-from methods import DATA, PLAIN, built, hashed, in_full, labelled, learn, slug, stored, told
+from methods import DATA, PLAIN, built, in_full, labelled, learn, slug, told
+from stored import each, once
 
 RESULTS = Path(__file__).parent / "results" / "anomaly"
 WORK = Path(tempfile.gettempdir()) / "firstlight-anomaly"
@@ -49,19 +46,11 @@ def main() -> None:
     defects = int((split.test.labels != normal_class(split, None)).sum())
     kind = f"{len(split.train):,} normal training pictures; {len(split.test):,} test pictures, {defects:,} with defects"
     print(f"{given.data.name}: {kind}; {torch.get_num_threads()} threads, {given.device}", flush=True)
-    for seed in given.seeds:
-        for method in given.methods:
-            begun = time.monotonic()
-            try:
-                said = entry(given, split, method, seed)
-            except LockedError:
-                said = "is being done by another process"
-            except Stopped as stopped:
-                print(stopped, flush=True)
-                sys.exit(stopped.exit_code)
-            except FirstlightError as error:
-                said = f"FAILED: {error}"
-            print(f"{method:20s} seed {seed}  {said}  ({time.monotonic() - begun:.0f} s)", flush=True)
+    each(
+        (f"{method:20s} seed {seed}", partial(entry, given, split, method, seed))
+        for seed in given.seeds
+        for method in given.methods
+    )
 
 
 def arguments() -> argparse.Namespace:
@@ -108,32 +97,23 @@ def entry(given: argparse.Namespace, split: Split, method: str, seed: int) -> st
         | {"fingerprint": f"{split.train.fingerprint()} {split.test.fingerprint()}"},
         "training": setup and setup.decisive()["training"],
     }
-    settings, digest = hashed(settings)
-    if before := stored(path, digest):
-        return f"{shown(before)}, stored before"
 
-    run = Run(given.work / digest)
-    with run.locked():
+    def measured(run: Run) -> dict[str, Any]:
         if learner and setup:
             learn(learner, split, setup, run)
         begun = time.monotonic()
         judged = None if method == "pixels" else encoder
         result = drain(Anomaly().run(judged, split, size=given.size, device=given.device, seed=seed))
-        record = {
-            "date": time.strftime("%Y-%m-%d"),
+        return {
             "method": method,
-            "digest": digest,
-            "machine": machine() | {"cores": len(os.sched_getaffinity(0)), "device": given.device},
-            "versions": versions(),
-            "settings": settings,
             "training": told(run) if learner else {},
             "numbers": result.numbers,
             "defects": result.tables[0],
             "evaluation": result.settings | {"seconds": time.monotonic() - begun},
         }
-        write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
-    shutil.rmtree(run.path, ignore_errors=True)
-    return shown(record)
+
+    record, before = once(path, settings, given.work, given.device, measured)
+    return shown(record) + before
 
 
 def planned(given: argparse.Namespace, own: Optimisation, seed: int) -> Setup:

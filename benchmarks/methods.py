@@ -17,15 +17,13 @@ import argparse
 import hashlib
 import io
 import itertools
-import json
 import math
 import os
 import re
-import shutil
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +37,15 @@ from firstlight.data.held import HeldPictures
 from firstlight.data.source import open_split
 from firstlight.data.split import digests, held_out
 from firstlight.encoder import Encoder
-from firstlight.errors import FirstlightError, InputError, LockedError, Stopped
 from firstlight.evaluations import Evaluation, Result
 from firstlight.evaluations._features import features
 from firstlight.events import Step, drain
 from firstlight.methods import Method, Optimisation
 from firstlight.parts.losses import spread
-from firstlight.recipe import machine, versions
-from firstlight.runs import Run, read_events, write_whole
+from firstlight.runs import Run, read_events
 from firstlight.train import Setup, train
 from firstlight.views.batches import Batches
+from stored import each, once
 
 DATA = Path(os.environ.get("FIRSTLIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 RESULTS = Path(__file__).parent / "results" / "methods"
@@ -98,22 +95,12 @@ def main() -> None:
     split = pictures(given.data, given.tune)
     kind = f"{len(split.train):,} training and {len(split.test):,} {'held-out' if given.tune else 'test'} pictures"
     print(f"{given.data}: {kind}, {torch.get_num_threads()} threads, {given.device}", flush=True)
-    for seed in given.seeds:
-        for backbone in given.backbone:
-            for method in in_order(given.methods or [*PLAIN, *spec.names("methods")]):
-                begun = time.monotonic()
-                try:
-                    said = entry(given, split, backbone, method, seed)
-                except LockedError:
-                    said = "is being done by another process"
-                except Stopped as stopped:
-                    print(stopped, flush=True)
-                    sys.exit(stopped.exit_code)
-                except InputError as refusal:
-                    said = f"left out: {refusal}"
-                except FirstlightError as error:
-                    said = f"FAILED: {error}"
-                print(f"{backbone:4s} {method:20s} seed {seed}  {said}  ({time.monotonic() - begun:.0f} s)", flush=True)
+    each(
+        (f"{backbone:4s} {method:20s} seed {seed}", partial(entry, given, split, backbone, method, seed))
+        for seed in given.seeds
+        for backbone in given.backbone
+        for method in in_order(given.methods or [*PLAIN, *spec.names("methods")])
+    )
 
 
 def arguments() -> argparse.Namespace:
@@ -162,43 +149,18 @@ def entry(given: argparse.Namespace, split: Split, backbone: str, method: str, s
         "training": setup and setup.decisive()["training"],
         "protocols": protocols,
     }
-    settings, digest = hashed(settings)
-    if before := stored(path, digest):
-        return f"{shown(before)}, stored before"
 
-    run = Run(given.work / digest)
-    with run.locked():
+    def measured(run: Run) -> dict[str, Any]:
         if learner and setup:
             learn(learner, split, setup, run)
         if learner and method in TEACHERS.values():
             learner.keep(kept(method))
-        record = {
-            "date": time.strftime("%Y-%m-%d"),
-            "method": method,
-            "backbone": backbone,
-            "mode": "own" if given.own else "common",
-            "digest": digest,
-            "machine": machine() | {"cores": len(os.sched_getaffinity(0)), "device": given.device},
-            "versions": versions(),
-            "settings": settings,
-            "training": told(run) if learner else {},
-            **judged(None if method == "pixels" else encoder, split, protocols, given, seed),
-        }
-        write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
-    shutil.rmtree(run.path, ignore_errors=True)
-    return shown(record)
+        about = {"method": method, "backbone": backbone, "mode": "own" if given.own else "common"}
+        found = judged(None if method == "pixels" else encoder, split, protocols, given, seed)
+        return about | {"training": told(run) if learner else {}} | found
 
-
-def hashed(settings: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Settings as JSON values, and a short hash of them."""
-    plain = json.loads(json.dumps(settings, default=str))
-    return plain, hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def stored(path: Path, digest: str) -> dict[str, Any] | None:
-    """The entry that is there already, if it was found with the same settings."""
-    record = json.loads(path.read_text()) if path.exists() else {"digest": None}
-    return record if record["digest"] == digest else None
+    record, before = once(path, settings, given.work, given.device, measured)
+    return shown(record) + before
 
 
 def in_order(methods: list[str]) -> list[str]:
