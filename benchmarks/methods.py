@@ -55,7 +55,7 @@ LAST = 20
 """logged steps, the last ones, over which what a method reports is averaged"""
 PLAIN = ("pixels", "random")
 """entries that nothing is trained for"""
-MASKED = ("beit", "cmae", "igpt", "mae", "masked_patch", "multimae", "simmim", "sit")
+PAINTING = ("autoencoder", "beit", "cmae", "igpt", "inpaint", "mae", "masked_patch", "multimae", "simmim", "sit")
 """methods whose features are made to be fine-tuned; they are judged so too, beside a random encoder"""
 FINETUNE = "finetune(steps=500, batch=64, lr=1e-3, flip=0.5, precision='bf16')"
 TEACHERS = {"teacher": "classify", "assistant": "dino", "tokenizer": "dvae"}
@@ -116,7 +116,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--own", action="store_true", help="each method's own optimisation in place of the common one")
     parser.add_argument("--data", choices=["6k", "packed"], default="6k", help="5,085 or all 50,000 training pictures")
     parser.add_argument("--tune", action="store_true", help="judge on a fifth of the training pictures; needs --out")
-    parser.add_argument("--protocols", nargs="+", help="default: knn linear, and finetune for masked methods")
+    parser.add_argument("--protocols", nargs="+", help="default: knn linear, and finetune for methods that paint")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="bf16")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -136,7 +136,7 @@ def entry(given: argparse.Namespace, split: Split, backbone: str, method: str, s
     teachers = {name: str(kept(other)) for name, other in TEACHERS.items()}
     learner = None if method in PLAIN else built(method, encoder, split, teachers)
     setup = learner and planned(given, learner, backbone, seed)
-    protocols = given.protocols or protocols_of(backbone, method)
+    protocols = given.protocols or protocols_of(method)
     settings = {
         "method": method,
         "of method": {} if learner is None else in_full(method),
@@ -223,10 +223,9 @@ def told(run: Run) -> dict[str, Any]:
     return found
 
 
-def protocols_of(backbone: str, method: str) -> list[str]:
-    """Masked methods are fine-tuned too, and what they are compared with."""
-    tuned = method.partition("(")[0].strip() in MASKED or (method == "random" and backbone != "cnn")
-    return ["knn", "linear", *[FINETUNE] * tuned]
+def protocols_of(method: str) -> list[str]:
+    """Methods that paint are fine-tuned too, and what they are compared with."""
+    return ["knn", "linear", *[FINETUNE] * (method.partition("(")[0].strip() in (*PAINTING, "random"))]
 
 
 def judged(

@@ -95,4 +95,4 @@ def test_it_learns_pictures_by_heart():
 
 def test_three_steps_are_as_recorded():
     losses = tiny.three_steps(tiny.fill(tiny.build("autoencoder", tiny.RESNET)).double())
-    assert losses == pytest.approx([0.880891, 0.667048, 0.621213], abs=1e-4)
+    assert losses == pytest.approx([0.864260, 0.665608, 0.621383], abs=1e-4)

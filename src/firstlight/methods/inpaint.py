@@ -42,7 +42,7 @@ class Inpaint(Method):
 
     def __init__(
         self, encoder: Encoder, *, hole: Share = 0.5, random: bool = False, overlap: Share = 1 / 32,
-        border: Weight = 10.0, width: Width = 64, adversarial: Share = 0.0,
+        border: Weight = 10.0, width: Width = 128, adversarial: Share = 0.0,
     ):  # fmt: skip
         super().__init__()
         if not border or adversarial == 1:

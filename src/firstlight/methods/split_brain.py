@@ -36,7 +36,7 @@ class SplitBrain(Method):
         width: channels of the decoders.
     """
 
-    optimisation = Optimisation(lr=2e-4, weight_decay=1e-3, betas=(0.9, 0.99))
+    optimisation = Optimisation(lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.99))
 
     def __init__(self, encoder: Encoder, *, side: Side | None = None, width: Width = 64):
         super().__init__()

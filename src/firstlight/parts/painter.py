@@ -60,7 +60,10 @@ class Painter(nn.Module):
         while start < side:
             steps += [nn.ConvTranspose2d(width, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
             start *= 2
-        self.paint = nn.Sequential(*steps, nn.Conv2d(width, values, 3, padding=1))
+        last = nn.Conv2d(width, values, 3, padding=1)
+        nn.init.normal_(last.weight, std=0.002)  # begin with an even grey, not with noise to be unlearned
+        nn.init.zeros_(last.bias)
+        self.paint = nn.Sequential(*steps, last)
 
     def forward(self, features: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Paints ``[B, values, side, side]``.
