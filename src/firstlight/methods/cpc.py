@@ -44,13 +44,13 @@ class CPC(Method):
     optimisation = Optimisation(lr=1e-3, warmup=0.05, weight_decay=0.05)
 
     def __init__(
-        self, encoder: Encoder, *, grid: Several = 5, patch: Side = 16, steps: Layers = 3, first: Layers = 1,
+        self, encoder: Encoder, *, grid: Several = 4, patch: Side = 16, steps: Layers = 3, first: Layers = 1,
         directions: int = 1, drop: Share = 0.0, dim: Width = 64, hidden: Width = 128, depth: Layers = 3,
     ):  # fmt: skip
         super().__init__()
         if not 1 <= first <= steps < grid or directions not in (1, 4):
             given = f"first={first}, steps={steps}, grid={grid}, directions={directions}"
-            raise InputError(f"cpc({given}): allowed are 1 <= first <= steps < grid, 1 or 4; try 1, 3, 5, 1")
+            raise InputError(f"cpc({given}): allowed are 1 <= first <= steps < grid, 1 or 4; try 1, 3, 4, 1")
         check_widths("cpc", dim=dim, hidden=hidden, depth=depth)
         self.patches = Overlapping(encoder, "cpc", grid, patch, drop)
         self.views = (self.patches.view(self.views[0]),)
