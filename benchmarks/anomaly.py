@@ -60,7 +60,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="resnet10t")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--channels", type=int, choices=[1, 3], default=1)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="bf16")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
