@@ -40,7 +40,7 @@ class Colorize(Method):
     optimisation = Optimisation(lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.99))
 
     def __init__(
-        self, encoder: Encoder, *, side: Side | None = None, width: Width = 64, balance: Share = 0.5,
+        self, encoder: Encoder, *, side: Side | None = None, width: Width = 128, balance: Share = 0.5,
         temperature: Temperature = 0.38,
     ):  # fmt: skip
         super().__init__()
