@@ -47,7 +47,7 @@ class Context(Method):
     optimisation = Optimisation("sgd", lr=0.1, warmup=0.07, weight_decay=1e-4, decay_vectors=True)
 
     def __init__(
-        self, encoder: Encoder, *, neighbours: Neighbours = 4, gap: Gap = 0.5, jitter: Share = 7 / 24, tile: Side = 16,
+        self, encoder: Encoder, *, neighbours: Neighbours = 4, gap: Gap = 0.5, jitter: Share = 7 / 24, tile: Side = 8,
         colour: Literal["drop", "project", "keep"] = "keep", hidden: Width = 512, layers: Layers = 3,
     ):  # fmt: skip
         super().__init__()
