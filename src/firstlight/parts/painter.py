@@ -62,7 +62,7 @@ class Painter(nn.Module):
             start *= 2
         last = nn.Conv2d(width, values, 3, padding=1)
         nn.init.normal_(last.weight, std=0.002)  # begin with an even grey, not with noise to be unlearned
-        nn.init.zeros_(last.bias)
+        nn.init.zeros_(last.get_parameter("bias"))
         self.paint = nn.Sequential(*steps, last)
 
     def forward(self, features: Tensor, tokens: Tensor | None = None) -> Tensor:
