@@ -24,8 +24,7 @@ Neighbours, Gap = Annotated[int, Range(1, 8)], Annotated[float, Range(0, 2)]
 class Context(Method):
     """The middle tile of a 3 x 3 grid and one around it go through the encoder; a head tells which of 8 it was.
 
-    Gaps keep lines from continuing from tile to tile. Large photographs need ``colour`` too: lenses shift colours
-    outwards, and that tells where a tile was.
+    Gaps keep lines from continuing from tile to tile.
 
     Differs from the paper: tiles are not made coarse and large again at random; batch norm scales and shifts; momentum
     is .9, not .999; the rate falls along a cosine, where the authors' code keeps it and the later one takes steps.
@@ -35,9 +34,8 @@ class Context(Method):
         neighbours: how many of the 8 are shown, each in a pair with the middle: 1 in the paper, whose set was large.
         gap: between tiles, as a share of a tile's side: half in the paper, a third in the later public code.
         jitter: the share of the gap over which a tile's place varies: 7/24 in the paper, 1 in that code.
-        colour: "keep" leaves colours as they are: small pictures have no fringes to see. "project" takes out green
-            against magenta, "drop" leaves one random channel of each tile, which is too little of a small one to learn
-            from; the paper tried these two.
+        colour: "keep" does nothing. In large photographs lenses shift colours outwards, which tells where a tile was:
+            "project" takes out green against magenta, "drop" leaves one random channel. The paper tried these two.
         hidden: width of the head's layers: 4,096 in the paper.
         layers: of the head: 3 in the paper, of which the last one predicts.
         tile: the least side of a tile in pixels: 96 in the paper; small pictures are enlarged for it.
