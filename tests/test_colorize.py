@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import tiny
+from firstlight import recipes
 from firstlight.data.held import HeldPictures
 from firstlight.errors import InputError
 from firstlight.events import drain
@@ -112,6 +113,8 @@ def test_grey_pictures_are_refused(name):
 def test_the_papers_optimisation():
     chosen = Colorize.optimisation
     assert (chosen.betas, chosen.weight_decay) == ((0.9, 0.99), 1e-3)
+    recipe = recipes.find("colorize_vgg16_imagenet")
+    assert (recipe.batch, recipe.lr * recipe.batch / 256) == (40, pytest.approx(3e-5))
 
 
 def test_three_steps_are_as_recorded():
