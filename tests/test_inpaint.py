@@ -8,13 +8,16 @@ import torch
 
 import tiny
 from firstlight.data.held import HeldPictures
+from firstlight.encoder import Encoder
 from firstlight.errors import InputError
 from firstlight.events import drain
+from firstlight.methods.inpaint import Inpaint
 from firstlight.parts.adversary import Adversary
 from firstlight.views.batches import Batches
 from parity import equal, equal_each, precisions
 
-PLAIN = {"adversarial": 0.0}
+PLAIN = {"adversarial": 0.0, "hole": 0.5, "overlap": 1 / 32, "border": 10.0}
+"""as published, without a discriminator"""
 
 
 def numbered(samples: int, side: int) -> torch.Tensor:
@@ -65,6 +68,12 @@ def test_the_hole_has_the_training_pictures_mean_colour():
     assert (opened[0, :, 8, 8] == 0).all(), "the border is seen"
 
 
+@pytest.mark.parametrize(("size", "hidden"), [(32, 17), (64, 32), (224, 112)])
+def test_by_default_half_of_the_side_is_hidden(size, hidden):
+    gap = Inpaint(Encoder("resnet10t", size=size)).gap
+    assert gap.side - 2 * gap.border == hidden
+
+
 def published(guess: np.ndarray, truth: np.ndarray, border: int, times: float) -> tuple[float, np.ndarray]:
     """The weighted squared error and its gradient in loops: the mean over all values, ten times in the border."""
     total, gradient = 0.0, np.zeros_like(guess)
@@ -80,7 +89,7 @@ def published(guess: np.ndarray, truth: np.ndarray, border: int, times: float) -
 @pytest.mark.parametrize("settings", [{}, {"random": True, "border": 3.0, "overlap": 0.1, "hole": 0.4}])
 @precisions
 def test_the_loss_and_its_gradient_are_the_published_ones(dtype, settings):
-    method = tiny.build("inpaint", tiny.RESNET, **PLAIN, **settings).to(dtype)
+    method = tiny.build("inpaint", tiny.RESNET, **PLAIN | settings).to(dtype)
     batch = tiny.batch(method, samples=2)
     painted = tiny.outputs(method.painter)
     loss = method(batch, 0.0)["loss"]
@@ -96,7 +105,7 @@ def test_the_loss_and_its_gradient_are_the_published_ones(dtype, settings):
 def test_each_part_gets_its_own_gradient_alone(dtype):
     """Against two losses with an optimiser each: the judge frozen for the painter's, the painter for the judge's."""
     weight = 0.25
-    method = tiny.build("inpaint", tiny.RESNET, adversarial=weight).to(dtype)
+    method = tiny.build("inpaint", tiny.RESNET, **PLAIN | {"adversarial": weight}).to(dtype)
     batch = tiny.batch(method)
     twin = copy.deepcopy(method)
     out = method(batch, 0.0)
@@ -161,15 +170,15 @@ def test_people_see_the_hole_and_what_was_painted_in_it():
     shown = method.reconstruct(batch)
     assert list(shown) == ["picture", "masked", "predicted"]
     assert torch.equal(shown["picture"], batch.views[0])
-    inside = slice(8, 24)
+    inside = slice(9, 23)  # what was seen of the window, a border of 1, stays as it is
     outside = torch.ones(32, 32, dtype=torch.bool)
     outside[inside, inside] = False
     assert torch.equal(shown["predicted"][..., outside], batch.views[0][..., outside])
     painted = method.painter(method.encoder(shown["masked"]))
-    torch.testing.assert_close(shown["predicted"][..., inside, inside], painted)
+    torch.testing.assert_close(shown["predicted"][..., inside, inside], painted[..., 1:-1, 1:-1])
 
 
-@pytest.mark.parametrize("settings", [{"hole": 0.0}, {"hole": 1.0}, {"overlap": 0.25}, {"overlap": -0.1}])
+@pytest.mark.parametrize("settings", [{"hole": 0.0}, {"hole": 1.0}, {"overlap": 0.5}, {"overlap": -0.1}])
 def test_a_hole_must_hide_some_and_leave_some(settings):
     with pytest.raises(InputError, match=r"inpaint\(.*(at 32 px.*try 0\.5 and 0\.03|nearest: 0)"):
         tiny.build("inpaint", **settings)

@@ -75,13 +75,13 @@ class Gap(nn.Module):
         return torch.where(hidden, self.colour.to(pictures.dtype).view(1, -1, 1, 1), pictures), windows
 
     def filled(self, pictures: Tensor, windows: Tensor, key: Tensor) -> Tensor:
-        """The pictures with other windows in place of their own."""
+        """The pictures with what was hidden taken from other windows; what was seen stays."""
         top, left = self.corners(pictures, key)
         place = torch.arange(pictures.shape[-1], device=key.device)
         rows, columns = ((place - start[:, None]).clamp(0, self.side - 1) for start in (top, left))
         every = torch.arange(len(key), device=key.device)[:, None, None]
         spread = windows[every, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
-        return torch.where(self._square(pictures, top, left, 0), spread, pictures)
+        return torch.where(self._square(pictures, top, left, self.border), spread, pictures)
 
     def _square(self, pictures: Tensor, top: Tensor, left: Tensor, border: int) -> Tensor:
         """Which pixels are inside the windows, but for a border, bool ``[B, 1, S, S]``."""
