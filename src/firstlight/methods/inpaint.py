@@ -22,23 +22,21 @@ from . import Method, Optimisation
 class Inpaint(Method):
     """Paints a square hole, which is filled with the training pictures' mean colour, from the pooled features alone.
 
-    By default half of the side is hidden, as in the paper, and much of what is around it is painted too, at the same
-    weight: from small pictures more is learned so. The published way is ``hole=0.5, overlap=1/32, border=10``.
-
-    Differs from the paper: the pooled features are the bottleneck, in place of 4,000 channels of its own; what is
-    painted is not squashed by a tanh, since views may have any normalisation; holes anywhere are squares too; and one
-    optimiser moves the discriminator at the painter's rate, where the published one's was a tenth of that.
+    Half of the side is hidden, and what is around it is painted too, from which more is learned of small pictures; the
+    published way is ``hole=0.5, overlap=1/32, border=10``.
+    Differs from the paper, that aside: pooled features are the bottleneck, in place of 4,000 channels; no tanh squashes
+    what is painted, as views may have any normalisation; holes anywhere are squares too; and one optimiser moves the
+    discriminator at the painter's rate, where the published one's was a tenth of that.
 
     Args:
         encoder: any encoder.
         hole: the side of what is painted, as a share of the picture's.
         random: the hole is anywhere where it fits, in place of in the middle; make it smaller then.
-        overlap: as a share of the picture's side, how wide a border of the hole is seen, and painted nonetheless, so
-            that hole and picture fit: 4 of 128 pixels in the published code.
+        overlap: how wide a border of the hole is seen, and painted nonetheless, so that hole and picture fit, as a
+            share of the picture's side: 4 of 128 pixels in the published code.
         border: the weight of an error in that border, 10 in that code; it is 1 inside.
         width: channels of the painter's layers.
-        adversarial: the weight of the discriminator's opinion against that of the error, .001 in the paper; 0 does
-            without a discriminator.
+        adversarial: the weight of a discriminator's opinion against that of the error: .001 in the paper; 0 has none.
     """
 
     optimisation = Optimisation(lr=1e-3, betas=(0.5, 0.999), weight_decay=0.0)
