@@ -32,7 +32,7 @@ import torch
 from PIL import Image
 
 from firstlight import spec
-from firstlight.data import Split, Subset
+from firstlight.data import Pictures, Split, Subset
 from firstlight.data.held import HeldPictures
 from firstlight.data.source import open_split
 from firstlight.data.split import digests, held_out
@@ -57,6 +57,10 @@ PLAIN = ("pixels", "random")
 """entries that nothing is trained for"""
 PAINTING = ("autoencoder", "beit", "cmae", "igpt", "inpaint", "mae", "masked_patch", "multimae", "simmim", "sit")
 """methods whose features are made to be fine-tuned; they are judged so too, beside a random encoder"""
+JUDGES = 8000
+"""pictures to judge settings by"""
+NEAREST = 2
+"""pictures of the large set that are left out for each of the small one, which is one of them"""
 FINETUNE = "finetune(steps=500, batch=64, lr=1e-3, flip=0.5, precision='bf16')"
 TEACHERS = {"teacher": "classify", "assistant": "dino", "tokenizer": "dvae"}
 """what a method with these settings is given: what others of the same backbone and seed, trained before it, left"""
@@ -115,7 +119,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--optimizer", choices=["adamw", "sgd", "lars"], default="adamw")
     parser.add_argument("--own", action="store_true", help="each method's own optimisation in place of the common one")
     parser.add_argument("--data", choices=["6k", "packed"], default="6k", help="5,085 or all 50,000 training pictures")
-    parser.add_argument("--tune", action="store_true", help="judge on a fifth of the training pictures; needs --out")
+    parser.add_argument("--tune", action="store_true", help="judge on other training pictures; needs --out")
     parser.add_argument("--protocols", nargs="+", help="default: knn linear, and finetune for methods that paint")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="bf16")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -261,12 +265,32 @@ def effective_rank(rows: np.ndarray) -> float:
 
 
 def pictures(name: str, tune: bool) -> Split:
-    """CIFAR-10: its own test pictures, or for tuning a fifth of the training pictures of each class."""
+    """CIFAR-10 with its own test pictures, or for tuning with others: see :func:`judges`."""
     split = packed() if name == "packed" else drain(open_split(DATA / "cifar10_6k", size=SIZE))
+    if tune and name == "6k":
+        return Split(split.train, judges(split))
     if not tune:
         return split
     out = held_out(digests(split.train), split.train.labels, fraction=0.2)
     return Split(Subset(split.train, np.flatnonzero(~out)), Subset(split.train, np.flatnonzero(out)))
+
+
+def judges(small: Split) -> Pictures:
+    """Of CIFAR-10's 50,000 training pictures, some that the small set does not contain: a thousand of its own held out
+    were too few to choose settings by. The large set's are JPEG, so that a picture is found by what is nearest to it.
+    """
+    large = packed().train
+    rows, wanted = thumbnails(large), np.concatenate([thumbnails(small.train), thumbnails(small.test)])
+    squares = (rows**2).sum(1)
+    distances = (squares - 2 * part @ rows.T for part in np.array_split(wanted, 32))
+    nearest = np.concatenate([part.argpartition(NEAREST, axis=1)[:, :NEAREST] for part in distances])
+    return Subset(large, np.setdiff1d(np.arange(len(large)), nearest)[:JUDGES])
+
+
+def thumbnails(pictures: Pictures) -> np.ndarray:
+    """Pictures of 32 x 32 pixels as rows of 8 x 8 mean colours."""
+    held = np.stack(pictures.read(np.arange(len(pictures)))).astype(np.float32)
+    return held.reshape(len(held), 8, 4, 8, 4, 3).mean((2, 4)).reshape(len(held), -1)
 
 
 def packed() -> Split:

@@ -1,6 +1,7 @@
 """The benchmarks of self-supervision run, at budgets of a few steps: what they store, skip, resume and show."""
 
 import importlib.util
+import io
 import json
 import sys
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from conftest import ROOT
+from firstlight.data.split import digests
 
 CNN, VIT = "test_resnet", "vit_tiny_patch16_224(patch_size=8, embed_dim=48, depth=1, num_heads=2)"
 
@@ -102,10 +104,44 @@ def test_a_stopped_training_goes_on(methods, monkeypatch):
     assert not list((methods.folder.parents[1] / "work").iterdir())
 
 
-def test_tuning_never_sees_the_test_pictures(methods):
-    whole, held = methods.pictures("6k", False), methods.pictures("6k", True)
-    names = [held.train.name(n) for n in range(len(held.train))] + [held.test.name(n) for n in range(len(held.test))]
-    assert sorted(names) == sorted(whole.train.name(n) for n in range(len(whole.train)))
+def pack(methods, others: int) -> None:
+    """Writes a large set as JPEG: the small one's training pictures, and others of the same kind between them."""
+    random = np.random.default_rng(1)
+    small = methods.pictures("6k", False).train
+    rows = [(picture, label) for picture, label in zip(small.read(np.arange(len(small))), small.labels, strict=True)]
+    rows += [(random.integers(0, 255, (32, 32, 3), dtype=np.uint8), 0) for _ in range(others)]
+    rows = [rows[number] for number in random.permutation(len(rows))]
+    files = []
+    for picture, _ in rows:
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "jpeg", quality=90)
+        files.append(np.frombuffer(buffer.getvalue(), np.uint8))
+    one = {
+        "jpeg": np.concatenate(files),
+        "offsets": np.cumsum([0, *map(len, files)]),
+        "labels": np.array([label for _, label in rows]),
+    }
+    both = {f"{side}_{name}": value for side in ("train", "test") for name, value in one.items()}
+    np.savez(methods.DATA / "cifar10_jpeg_packed.npz", **both)
+
+
+def test_tuning_judges_by_pictures_that_the_small_set_lacks(methods, monkeypatch):
+    pack(methods, others=40)
+    monkeypatch.setattr(methods, "NEAREST", 1)
+    whole, tuned = methods.pictures("6k", False), methods.pictures("6k", True)
+    assert tuned.train.fingerprint() == whole.train.fingerprint()
+    known = [methods.thumbnails(side) for side in (whole.train, whole.test)]
+    rows = methods.thumbnails(tuned.test)
+    distance = np.abs(rows[:, None] - np.concatenate(known)).mean(2).min(1)
+    assert 40 - len(whole.test) <= len(rows) <= 40, "but for what lies nearest to the test pictures, which it lacks"
+    assert distance.min() > 15, "no picture of the small set, however its JPEG differs"
+
+
+def test_tuning_on_the_large_set_never_sees_the_test_pictures(methods):
+    pack(methods, others=40)
+    whole, held = methods.pictures("packed", False), methods.pictures("packed", True)
+    both = [row.tobytes() for part in (held.train, held.test) for row in digests(part)]
+    assert sorted(both) == sorted(row.tobytes() for row in digests(whole.train))
     assert 0 < len(held.test) < len(held.train)
 
 

@@ -200,7 +200,7 @@ def test_several_measurements_are_told_alike(tmp_path):
     result(tmp_path, "knn", title="k-NN", text="Words.", numbers={"accuracy": 0.5})
     result(tmp_path, "linear", title="Linear probe", numbers={"accuracy": 0.625})
     seen = Seen(write(tmp_path).read_text(encoding="utf-8"))
-    assert seen.text["h1"] == ["Measured in 2 ways: k-NN 50.0 %, Linear probe 62.5 %."]
+    assert seen.text["h1"] == ["Measured in 2 ways: k-NN 50.0\u00a0%, Linear probe 62.5\u00a0%."]
     assert seen.text["h2"] == ["k-NN", "Linear probe"]
     (tmp_path / "results" / "linear.json").unlink()
     assert Seen(write(tmp_path).read_text(encoding="utf-8")).text["h1"] == ["Words."]
@@ -212,7 +212,7 @@ def test_a_verdict_s_first_sentence_is_the_headline_and_the_rest_a_paragraph(tmp
     result(tmp_path, "compare", text=text)
     page = write(tmp_path).read_text(encoding="utf-8")
     first = "No clear winner: scratch (95.1 %) and svm (95.0 %) tie."
-    assert Seen(page).text["h1"] == [first]
+    assert Seen(page).text["h1"] == [first.replace(" %", "\u00a0%")], "no line ends between a number and its sign"
     assert f'<p class="explained" dir="auto">{text.removeprefix(first).strip()}</p>' in page
 
 

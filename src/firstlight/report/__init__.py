@@ -88,8 +88,11 @@ _FACTS = (("Versions", "versions"), ("Machine", "machine"))
 
 
 def _headline(text: str) -> tuple[str, str]:
-    """The first sentence of a verdict, and the rest. What follows may be a name, so a small letter can begin it."""
-    first, *rest = re.split(r"(?<=[.!?])\s+", text.strip(), maxsplit=1)
+    """The first sentence of a verdict, and the rest. What follows may be a name, so a small letter can begin it.
+
+    A number and its per cent sign stay on one line.
+    """
+    first, *rest = re.split(r"(?<=[.!?])\s+", re.sub(r"(?<=\d) %", "\u00a0%", text.strip()), maxsplit=1)
     return first, "".join(rest)
 
 
