@@ -55,7 +55,7 @@ def once(
         about = {
             "date": time.strftime("%Y-%m-%d"),
             "digest": digest,
-            "machine": machine() | {"cores": len(os.sched_getaffinity(0)), "device": device},
+            "machine": machine() | {"cores": len(os.sched_getaffinity(0)), "device": device, "amx": amx()},
             "versions": versions(),
             "settings": settings,
         }
@@ -63,6 +63,12 @@ def once(
         write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
     shutil.rmtree(run.path, ignore_errors=True)
     return record, ""
+
+
+def amx() -> bool:
+    """Whether the processor multiplies matrices of bf16 in hardware, which only Linux tells: times differ by that."""
+    flags = Path("/proc/cpuinfo")
+    return flags.exists() and " amx_bf16" in flags.read_text()
 
 
 def hashed(settings: dict[str, Any]) -> tuple[dict[str, Any], str]:

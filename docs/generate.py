@@ -126,13 +126,20 @@ def _methods_of(records: list[dict[str, Any]], mode: str) -> list[str]:
         cells += [_average(r["features"].get(key) for r in runs[name]) for key in ("feature_std", "effective_rank")]
         last = [r["training"].get("last", {}) for r in runs[name]]
         cells += [_average(x.get("teacher_entropy", x.get("entropy")) for x in last)]
-        cells.append(_average((r["training"].get("core_seconds") for r in runs[name]), 0))
+        cells.append(_core_seconds(runs[name]))
         lines.append(f"| {' | '.join(cells)} | {len(runs[name])} |")
     lines += ["", "Settings, the methods' defaults:", ""]
     for name in sorted(set(runs) - set(PLAIN)):
         inside = ", ".join(f"{key}={value}" for key, value in runs[name][0]["settings"]["of method"].items())
         lines.append(f"* `{name}`: {inside or 'none'}")
     return lines
+
+
+def _core_seconds(records: list[dict[str, Any]]) -> str:
+    """The mean of the trainings on the usual machine, or, marked, of those on one without fast bf16."""
+    usual = [r for r in records if r["machine"].get("amx", True)]
+    mean = _average((r["training"].get("core_seconds") for r in usual or records), 0)
+    return f"{mean} †" if mean and not usual else mean
 
 
 def _gain(records: list[dict[str, Any]], random: list[dict[str, Any]], protocol: str) -> str:
@@ -195,7 +202,7 @@ def anomaly() -> str:
         cells += [", ".join(f"{area:.3f}" for area in areas.values())]
         cells += [f"{average(name, 'auroc_low'):.3f} to {average(name, 'auroc_high'):.3f}"]
         cells += [f"{mean(gains):+.3f} ({min(gains):+.3f} to {max(gains):+.3f})" if gains else ""]
-        cells += [_average((record["training"].get("core_seconds") for record in runs[name].values()), 0)]
+        cells += [_core_seconds(list(runs[name].values()))]
         parts.append(f"| {' | '.join(cells)} |")
     return "\n".join(parts)
 
