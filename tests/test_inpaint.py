@@ -16,7 +16,7 @@ from firstlight.parts.adversary import Adversary
 from firstlight.views.batches import Batches
 from parity import equal, equal_each, precisions
 
-PLAIN = {"adversarial": 0.0, "hole": 0.5, "overlap": 1 / 32, "border": 10.0}
+PLAIN = {"adversarial": 0.0, "hole": 7 / 16, "random": False, "overlap": 1 / 32, "border": 10.0}
 """as published, without a discriminator"""
 
 
@@ -24,33 +24,41 @@ def numbered(samples: int, side: int) -> torch.Tensor:
     return torch.arange(samples * 3 * side**2, dtype=torch.float64).view(samples, 3, side, side) + 1
 
 
-def test_the_hole_is_in_the_middle_but_for_a_border():
+def test_the_hole_is_in_the_middle_and_a_border_of_what_is_painted_is_seen():
     """The published geometry at 128 px: 64 are painted, of which 4 all round are seen."""
-    gap = tiny.build("inpaint", **PLAIN).gap
-    assert (gap.side, gap.border) == (16, 1)
-    gap.side, gap.border = 64, 4
+    gap = Inpaint(Encoder("resnet10t", size=128), **PLAIN).gap
     pictures = numbered(2, 128)
-    opened, windows = gap(pictures, torch.arange(2))
+    opened, windows, hidden = gap(pictures, torch.arange(2))
     assert torch.equal(windows, pictures[:, :, 32:96, 32:96])
     expected = pictures.clone()
     expected[:, :, 36:92, 36:92] = 0
     assert torch.equal(opened, expected)
+    seen = torch.zeros(2, 1, 64, 64, dtype=torch.bool)
+    seen[:, :, 4:60, 4:60] = True
+    assert torch.equal(hidden, seen)
 
 
-def test_a_hole_may_be_anywhere():
-    gap = tiny.build("inpaint", random=True, **PLAIN).gap
+@pytest.mark.parametrize(("hole", "overlap", "most"), [(7 / 16, 1 / 32, 16), (0.5, 1.0, 32), (0.5, 0.25, 32)])
+def test_a_hole_may_be_anywhere(hole, overlap, most):
+    """The window lies around it as far as the picture goes, and is of one size for all."""
+    gap = tiny.build("inpaint", **PLAIN | {"random": True, "hole": hole, "overlap": overlap}).gap
+    side, border, room = round(32 * hole), round(32 * overlap), 32 - most
     pictures, key = numbered(300, 32), torch.arange(300) * 17
-    opened, windows = gap(pictures, key)
+    opened, windows, hidden = gap(pictures, key)
     corners = gap.corners(pictures, key)
+    assert windows.shape == (300, 3, most, most)
     assert corners.min() == 0
-    assert corners.max() == 16, "the last row too"
-    assert abs(corners.double().mean() - 8) < 0.5
+    assert corners.max() == 32 - side, "the last row too"
+    assert abs(corners.double().mean() - (32 - side) / 2) < 0.6
     for number in range(0, 300, 20):
         top, left = corners[:, number].tolist()
-        assert torch.equal(windows[number], pictures[number, :, top : top + 16, left : left + 16])
         expected = pictures[number].clone()
-        expected[:, top + 1 : top + 15, left + 1 : left + 15] = 0
+        expected[:, top : top + side, left : left + side] = 0
         assert torch.equal(opened[number], expected)
+        above, before = (min(max(start - border, 0), room) for start in (top, left))
+        window = slice(above, above + most), slice(before, before + most)
+        assert torch.equal(windows[number], pictures[number][:, *window])
+        assert torch.equal(hidden[number, 0], expected[0][window] == 0)
     assert torch.equal(gap.filled(opened, windows, key), pictures)
 
 
@@ -63,40 +71,47 @@ def test_the_hole_has_the_training_pictures_mean_colour():
     expected = torch.from_numpy(colours.mean(0)).float() / 127.5 - 1
     torch.testing.assert_close(method.gap.colour, expected)
     assert "gap.colour" in method.state_dict(), "a resumed training does not look again"
-    opened, _ = method.gap(torch.zeros(1, 3, 32, 32), torch.zeros(1, dtype=torch.int64))
+    opened, _, _ = method.gap(torch.zeros(1, 3, 32, 32), torch.zeros(1, dtype=torch.int64))
     torch.testing.assert_close(opened[0, :, 16, 16], expected)
     assert (opened[0, :, 8, 8] == 0).all(), "the border is seen"
 
 
-@pytest.mark.parametrize(("size", "hidden"), [(32, 17), (64, 32), (224, 112)])
-def test_by_default_half_of_the_side_is_hidden(size, hidden):
+@pytest.mark.parametrize("size", [32, 64, 224])
+def test_by_default_half_of_the_side_is_hidden_and_all_is_painted(size):
     gap = Inpaint(Encoder("resnet10t", size=size)).gap
-    assert gap.side - 2 * gap.border == hidden
+    assert (gap.hidden, gap.side) == (size // 2, size)
 
 
-def published(guess: np.ndarray, truth: np.ndarray, border: int, times: float) -> tuple[float, np.ndarray]:
+def published(guess: np.ndarray, truth: np.ndarray, hidden: np.ndarray, times: float) -> tuple[float, np.ndarray]:
     """The weighted squared error and its gradient in loops: the mean over all values, ten times in the border."""
     total, gradient = 0.0, np.zeros_like(guess)
-    side = guess.shape[-1]
     for place in np.ndindex(guess.shape):
-        inner = all(border <= x < side - border for x in place[2:])
-        weight = 1.0 if inner else times
+        sample, _, row, column = place
+        weight = 1.0 if hidden[sample, row, column] else times
         total += weight * (guess[place] - truth[place]) ** 2 / guess.size
         gradient[place] = 2 * weight * (guess[place] - truth[place]) / guess.size
     return total, gradient
 
 
-@pytest.mark.parametrize("settings", [{}, {"random": True, "border": 3.0, "overlap": 0.1, "hole": 0.4}])
+@pytest.mark.parametrize(
+    ("settings", "side", "times"),
+    [({}, 16, 10.0), ({"random": True, "border": 3.0, "overlap": 0.2, "hole": 0.4}, 25, 3.0)],
+)
 @precisions
-def test_the_loss_and_its_gradient_are_the_published_ones(dtype, settings):
+def test_the_loss_and_its_gradient_are_the_published_ones(dtype, settings, side, times):
     method = tiny.build("inpaint", tiny.RESNET, **PLAIN | settings).to(dtype)
     batch = tiny.batch(method, samples=2)
     painted = tiny.outputs(method.painter)
     loss = method(batch, 0.0)["loss"]
     loss.backward()
-    truth = method.gap(batch.views[0], batch.key)[1].double().numpy()
-    border, times = (3, 3.0) if settings else (1, 10.0)
-    expected, gradient = published(painted[0].detach().double().numpy(), truth, border, times)
+
+    hole, border = round(32 * (settings or PLAIN)["hole"]), round(32 * (settings or PLAIN)["overlap"])
+    truth, hidden = np.zeros((2, 3, side, side)), np.zeros((2, side, side), bool)
+    for sample, (top, left) in enumerate(method.gap.corners(batch.views[0], batch.key).T.tolist()):
+        above, before = (min(max(start - border, 0), 32 - side) for start in (top, left))
+        truth[sample] = batch.views[0][sample, :, above : above + side, before : before + side].double().numpy()
+        hidden[sample, top - above : top - above + hole, left - before : left - before + hole] = True
+    expected, gradient = published(painted[0].detach().double().numpy(), truth, hidden, times)
     equal(loss, expected)
     equal(painted[0].grad, gradient)
 
@@ -111,10 +126,10 @@ def test_each_part_gets_its_own_gradient_alone(dtype):
     out = method(batch, 0.0)
     out["loss"].backward()
 
-    opened, real = twin.gap(batch.views[0], batch.key)
+    opened, real, hidden = twin.gap(batch.views[0], batch.key)
     judge = twin.adversary.judge
     painted = twin.painter(twin.encoder(opened))
-    error = (twin.weight * (painted - real).square()).mean()
+    error = ((10 - 9 * hidden.to(dtype)) * (painted - real).square()).mean()
     for p in judge.parameters():
         p.requires_grad_(False)
     fooled = -judge(painted).sigmoid().log().mean()
@@ -178,9 +193,9 @@ def test_people_see_the_hole_and_what_was_painted_in_it():
     torch.testing.assert_close(shown["predicted"][..., inside, inside], painted[..., 1:-1, 1:-1])
 
 
-@pytest.mark.parametrize("settings", [{"hole": 0.0}, {"hole": 1.0}, {"overlap": 0.5}, {"overlap": -0.1}])
+@pytest.mark.parametrize("settings", [{"hole": 0.0}, {"hole": 1.0}, {"overlap": 1.5}, {"overlap": -0.1}])
 def test_a_hole_must_hide_some_and_leave_some(settings):
-    with pytest.raises(InputError, match=r"inpaint\(.*(at 32 px.*try 0\.5 and 0\.03|nearest: 0)"):
+    with pytest.raises(InputError, match=r"inpaint\(.*(of 32 px.*allowed is 1 to 31 px; try 0\.5|nearest: [01])"):
         tiny.build("inpaint", **settings)
 
 

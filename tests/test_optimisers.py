@@ -316,13 +316,14 @@ HEADS = {
     "inpaint": (
         (
             "painter.pooled.weight painter.paint.2.weight painter.paint.5.weight painter.paint.8.weight "
-            "painter.paint.11.weight adversary.judge.0.weight adversary.judge.2.weight adversary.judge.4.weight"
+            "painter.paint.11.weight "
+            "adversary.judge.0.weight adversary.judge.2.weight adversary.judge.4.weight adversary.judge.6.weight"
         ),
         (
             "painter.pooled.bias painter.paint.0.weight painter.paint.0.bias painter.paint.3.weight "
             "painter.paint.3.bias painter.paint.6.weight painter.paint.6.bias painter.paint.9.weight "
             "painter.paint.9.bias painter.paint.11.bias "
-            "adversary.judge.0.bias adversary.judge.2.bias adversary.judge.4.bias"
+            "adversary.judge.0.bias adversary.judge.2.bias adversary.judge.4.bias adversary.judge.6.bias"
         ),
     ),
     "jigsaw": (

@@ -101,7 +101,7 @@ def pictures(tmp_path):
         ("cmc(momentum=1)", CNN, [], "cmc(momentum=1): allowed is 0 to below 1; nearest: momentum=0.99"),
         ("cmc(pictures=5)", CNN, [], "the training set has 6 pictures"),
         ("autoencoder(noise=1)", CNN, [], "try 0.25"),
-        ("inpaint(hole=1)", CNN, [], "try 0.5 and 0.03"),
+        ("inpaint(hole=1)", CNN, [], "allowed is 1 to 31 px; try 0.5"),
         ("inpaint(border=0)", CNN, [], "allowed is above 0, and 0 to below 1; try 10 and 0.001"),
         ("cpc(steps=5)", CNN, [], "allowed are 1 <= first <= steps < grid"),
         ("cpc(grid=200)", CNN, [], "allowed is up to 512"),

@@ -22,19 +22,19 @@ from . import Method, Optimisation
 class Inpaint(Method):
     """Paints a square hole, which is filled with the training pictures' mean colour, from the pooled features alone.
 
-    Half of the side is hidden, and what is around it is painted too, from which more is learned of small pictures; the
-    published way is ``hole=0.5, overlap=1/32, border=10``.
+    By default the hole is anywhere and all around it is painted too, from which more is learned of small pictures; the
+    published way is ``hole=7/16, random=False, overlap=1/32, border=10``.
     Differs from the paper, that aside: pooled features are the bottleneck, in place of 4,000 channels; no tanh squashes
     what is painted, as views may have any normalisation; holes anywhere are squares too; and one optimiser moves the
     discriminator at the painter's rate, where the published one's was a tenth of that.
 
     Args:
         encoder: any encoder.
-        hole: the side of what is painted, as a share of the picture's.
-        random: the hole is anywhere where it fits, in place of in the middle; make it smaller then.
-        overlap: how wide a border of the hole is seen, and painted nonetheless, so that hole and picture fit, as a
-            share of the picture's side: 4 of 128 pixels in the published code.
-        border: the weight of an error in that border, 10 in that code; it is 1 inside.
+        hole: the side of what is hidden, as a share of the picture's: 56 of 128 pixels in the published code.
+        random: the hole is anywhere where it fits, in place of in the middle.
+        overlap: how far around the hole is painted too, although it is seen, so that hole and picture fit, as a share
+            of the picture's side: 4 of 128 pixels in that code; 1 is the whole picture.
+        border: the weight of an error there, 10 in that code; it is 1 in the hole.
         width: channels of the painter's layers.
         adversarial: the weight of a discriminator's opinion against that of the error: .001 in the paper; 0 has none.
     """
@@ -42,39 +42,36 @@ class Inpaint(Method):
     optimisation = Optimisation(lr=1e-3, betas=(0.5, 0.999), weight_decay=0.0)
 
     def __init__(
-        self, encoder: Encoder, *, hole: Share = 0.9, random: bool = False, overlap: Share = 0.2,
-        border: Weight = 1.0, width: Width = 128, adversarial: Share = 0.0,
+        self, encoder: Encoder, *, hole: Share = 0.5, random: bool = True, overlap: Share = 1.0,
+        border: Weight = 1.0, width: Width = 64, adversarial: Share = 0.0,
     ):  # fmt: skip
         super().__init__()
         if not border or adversarial == 1:
             given = f"inpaint(border={border}, adversarial={adversarial})"
             raise InputError(f"{given}: allowed is above 0, and 0 to below 1; try 10 and 0.001")
         self.gap = Gap(encoder, hole, overlap, random)
-        self.encoder, self.adversarial, side, seen = encoder, adversarial, self.gap.side, self.gap.border
+        self.encoder, self.border, self.adversarial, side = encoder, border, adversarial, self.gap.side
         self.painter = Painter(encoder, encoder.channels, side, width=width, tokens=False)
         self.adversary = Adversary(encoder.channels, side) if adversarial else None
-        weight = torch.full((side, side), float(border))
-        weight[seen : side - seen, seen : side - seen] = 1.0
-        self.register_buffer("weight", weight, persistent=False)
 
     def prepare(self, batches: Batches) -> Events[None]:
         self.gap.look(batches)
         yield from ()
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
-        opened, missing = self.gap(batch.views[0], batch.key)
+        opened, truth, hidden = self.gap(batch.views[0], batch.key)
         painted = full(self.painter(self.encoder(opened)))
 
-        error = (self.weight * (painted - missing).square()).mean()
+        error = ((painted - truth).square() * torch.where(hidden, 1.0, self.border)).mean()
         if self.adversary is None:
             return {"loss": error}
 
-        fooled, judged = self.adversary(painted, missing)
+        fooled, judged = self.adversary(painted, truth)
         loss = (1 - self.adversarial) * error + self.adversarial * fooled + judged
         return {"loss": loss, "error": error.detach(), "fooled": fooled.detach(), "judged": judged.detach()}
 
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         picture = batch.views[0]
-        opened, _ = self.gap(picture, batch.key)
+        opened, _, _ = self.gap(picture, batch.key)
         painted = self.painter(self.encoder(opened)).to(picture.dtype)
         return {"picture": picture, "masked": opened, "predicted": self.gap.filled(picture, painted, batch.key)}

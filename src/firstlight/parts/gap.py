@@ -1,4 +1,4 @@
-"""A square hole in each picture, filled with one colour, and what belongs there.
+"""A square hole in each picture, filled with one colour, and what belongs there and around it.
 
 As in Pathak et al., "Context encoders", CVPR 2016. https://arxiv.org/abs/1604.07379
 """
@@ -19,31 +19,32 @@ LOOKS = 4096
 
 
 class Gap(nn.Module):
-    """Cuts windows out of pictures; all but a border of the window is hidden from who is shown the rest.
+    """Hides a square of each picture, and cuts out the window around it that is to be painted.
 
     Args:
         encoder: whose pictures are cut; it is not kept.
-        share: the window's side, as a share of the picture's.
-        overlap: the width of the border, as a share of the picture's side.
-        random: each picture's window is anywhere, in place of in the middle.
+        hole: the hidden square's side, as a share of the picture's.
+        overlap: how far the window reaches beyond the hole on every side, as a share of the picture's side; where the
+            picture ends, the window does.
+        random: each picture's hole is anywhere, in place of in the middle.
 
     Attributes:
-        side: of the window, in pixels of a picture of the encoder's size.
-        border: in pixels.
+        hidden: the hole's side, in pixels of a picture of the encoder's size.
+        border: how far the window reaches beyond it, in pixels.
+        side: of the window, in pixels: as large as the picture, if border and hole are.
 
     Raises:
         InputError: if nothing would be hidden, or everything.
     """
 
-    def __init__(self, encoder: Encoder, share: float, overlap: float, random: bool):
+    def __init__(self, encoder: Encoder, hole: float, overlap: float, random: bool):
         super().__init__()
-        self.side, self.border = round(share * encoder.size), round(overlap * encoder.size)
-        self.random = random
-        if not 0 <= 2 * self.border < self.side < encoder.size:
+        self.hidden, self.border = round(hole * encoder.size), round(overlap * encoder.size)
+        self.side, self.random = min(self.hidden + 2 * self.border, encoder.size), random
+        if not 0 < self.hidden < encoder.size:
             raise InputError(
-                f"inpaint(hole={share}, overlap={overlap}): at {encoder.size} px, a window of {self.side} px with "
-                f"borders of {self.border} px; allowed is less than the picture and more than two borders; "
-                "try 0.5 and 0.03"
+                f"inpaint(hole={hole}): of {encoder.size} px, {self.hidden} px would be hidden; "
+                f"allowed is 1 to {encoder.size - 1} px; try 0.5"
             )
         self.register_buffer("colour", torch.zeros(encoder.channels))
 
@@ -54,39 +55,42 @@ class Gap(nn.Module):
         means = [batch.views[0].mean((0, 2, 3)) for batch in islice(batches.once(), passes)]
         self.colour.copy_(ranks.mean(torch.stack(means).mean(0)))
 
-    def corners(self, pictures: Tensor, key: Tensor) -> Tensor:
-        """Top and left of each picture's window, int64 ``[2, B]``."""
-        room = pictures.shape[-1] - self.side
-        if not self.random:
-            return torch.full((2, len(key)), room // 2, device=key.device)
-        return (uniforms(key, 2, Salt.HOLE) * (room + 1)).long().T
-
-    def forward(self, pictures: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        """The pictures with holes, and the windows ``[B, C, side, side]``.
+    def forward(self, pictures: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The pictures with holes; their windows ``[B, C, side, side]``; where those were hidden, bool, of one channel.
 
         Args:
             pictures: ``[B, C, S, S]``.
             key: int64 ``[B]``, the samples' keys.
         """
-        top, left = self.corners(pictures, key)
+        corners = self.corners(pictures, key)
+        hole, (top, left) = self._hole(pictures, corners), self._window(pictures, corners)
         every = torch.arange(len(key), device=key.device)
-        windows = pictures.unfold(2, self.side, 1).unfold(3, self.side, 1)[every, :, top, left]
-        hidden = self._square(pictures, top, left, self.border)
-        return torch.where(hidden, self.colour.to(pictures.dtype).view(1, -1, 1, 1), pictures), windows
+        opened = torch.where(hole, self.colour.to(pictures.dtype).view(1, -1, 1, 1), pictures)
+        cut = lambda maps: maps.unfold(2, self.side, 1).unfold(3, self.side, 1)[every, :, top, left]  # noqa: E731
+        return opened, cut(pictures), cut(hole)
+
+    def corners(self, pictures: Tensor, key: Tensor) -> Tensor:
+        """Top and left of each picture's hole, int64 ``[2, B]``."""
+        room = pictures.shape[-1] - self.hidden
+        if not self.random:
+            return torch.full((2, len(key)), room // 2, device=key.device)
+        return (uniforms(key, 2, Salt.HOLE) * (room + 1)).long().T
 
     def filled(self, pictures: Tensor, windows: Tensor, key: Tensor) -> Tensor:
         """The pictures with what was hidden taken from other windows; what was seen stays."""
-        top, left = self.corners(pictures, key)
+        corners = self.corners(pictures, key)
         place = torch.arange(pictures.shape[-1], device=key.device)
-        rows, columns = ((place - start[:, None]).clamp(0, self.side - 1) for start in (top, left))
+        rows, columns = ((place - start[:, None]).clamp(0, self.side - 1) for start in self._window(pictures, corners))
         every = torch.arange(len(key), device=key.device)[:, None, None]
         spread = windows[every, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
-        return torch.where(self._square(pictures, top, left, self.border), spread, pictures)
+        return torch.where(self._hole(pictures, corners), spread, pictures)
 
-    def _square(self, pictures: Tensor, top: Tensor, left: Tensor, border: int) -> Tensor:
-        """Which pixels are inside the windows, but for a border, bool ``[B, 1, S, S]``."""
-        place = torch.arange(pictures.shape[-1], device=top.device)
-        rows, columns = (
-            (place >= start[:, None] + border) & (place < start[:, None] + self.side - border) for start in (top, left)
-        )
+    def _hole(self, pictures: Tensor, corners: Tensor) -> Tensor:
+        """Which pixels are hidden, bool ``[B, 1, S, S]``."""
+        place = torch.arange(pictures.shape[-1], device=corners.device)
+        rows, columns = ((place >= start[:, None]) & (place < start[:, None] + self.hidden) for start in corners)
         return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+    def _window(self, pictures: Tensor, corners: Tensor) -> Tensor:
+        """Top and left of each picture's window, int64 ``[2, B]``."""
+        return (corners - self.border).clamp(0, pictures.shape[-1] - self.side)
