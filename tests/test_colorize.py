@@ -27,7 +27,9 @@ def learned(name: str, steps: int = 40):
     pixels = np.where(np.arange(32)[:, None] % 2, (240, 150, 60), (20, 30, 120))[:, None, None]
     pixels = np.clip(pixels + random.normal(0, 6, (32, 32, 32, 1)), 0, 255).astype(np.uint8)
     batches = Batches(HeldPictures(pixels, np.arange(32) % 2), method.views, size=32, batch=16)
-    optimisation = Optimisation(lr=0.32, lr_end=1.0, weight_decay=0.0)  # at a batch of 256, and this one has 16
+    # The rate is for a batch of 256, and this one has 16. It falls to 0: batch norm's running statistics lag behind
+    # weights that still move at the end, and what is shown then differs from processor to processor.
+    optimisation = Optimisation(lr=0.16, lr_end=0.0, weight_decay=0.0)
     setup = Setup(steps=steps, batch=16, precision="fp32", log_every=1, optimisation=optimisation)
     losses = [event.values["loss"] for event in train(method, batches, setup) if hasattr(event, "values")]
     return method, batches, losses
