@@ -33,9 +33,9 @@ def test_the_hole_is_in_the_middle_and_a_border_of_what_is_painted_is_seen():
     expected = pictures.clone()
     expected[:, :, 36:92, 36:92] = 0
     assert torch.equal(opened, expected)
-    seen = torch.zeros(2, 1, 64, 64, dtype=torch.bool)
-    seen[:, :, 4:60, 4:60] = True
-    assert torch.equal(hidden, seen)
+    inner = torch.zeros(2, 1, 64, 64, dtype=torch.bool)
+    inner[:, :, 4:60, 4:60] = True
+    assert torch.equal(hidden, inner)
 
 
 @pytest.mark.parametrize(("hole", "overlap", "most"), [(7 / 16, 1 / 32, 16), (0.5, 1.0, 32), (0.5, 0.25, 32)])
@@ -49,7 +49,7 @@ def test_a_hole_may_be_anywhere(hole, overlap, most):
     assert windows.shape == (300, 3, most, most)
     assert corners.min() == 0
     assert corners.max() == 32 - side, "the last row too"
-    assert abs(corners.double().mean() - (32 - side) / 2) < 0.6
+    assert abs(corners.double().mean() - (32 - side) / 2) < 0.5
     for number in range(0, 300, 20):
         top, left = corners[:, number].tolist()
         expected = pictures[number].clone()
