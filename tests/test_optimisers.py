@@ -327,8 +327,8 @@ HEADS = {
         ),
     ),
     "jigsaw": (
-        "head.0.0.weight head.3.0.weight head.3.3.weight",
-        "head.0.1.weight head.0.1.bias head.3.1.weight head.3.1.bias head.3.3.bias",
+        "narrow.0.weight head.0.weight",
+        "narrow.1.weight narrow.1.bias head.0.bias",
     ),
     "multimae": (
         (

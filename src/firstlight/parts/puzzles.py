@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from ..views.random import Salt, uniform
+from ..views.random import Salt, uniforms
 from .permutations import permutations
 
 
@@ -32,13 +32,22 @@ class Puzzles(nn.Module):
         super().__init__()
         self.register_buffer("orders", torch.tensor(permutations(count, tiles, rule=rule, seed=seed)))
 
-    def forward(self, tiles: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        """Each sample's tiles ``[B, T, ...]`` in an order drawn from its key, and that order's number, int64 ``[B]``.
+    def forward(self, key: Tensor, count: int = 1) -> Tensor:
+        """The numbers of ``count`` orders for each sample, or of all: int64 ``[B, n]``, no two of a sample's the same.
 
-        The tile at place ``i`` of what comes out was at place ``orders[number, i]``.
+        The list, from a random place on and round, is cut into ``count`` parts as equal as can be, and each gives one.
         """
-        number = (uniform(key, Salt.PERMUTATION) * len(self.orders)).long()
-        return tiles[torch.arange(len(key), device=key.device)[:, None], self.orders[number]], number
+        count = min(count, len(self.orders))
+        ends = torch.arange(count + 1, device=key.device) * len(self.orders) // count
+        first, within = uniforms(key, 1 + count, Salt.PERMUTATION).split([1, count], dim=1)
+        return ((first * len(self.orders)).long() + ends[:-1] + (within * ends.diff()).long()) % len(self.orders)
+
+    def arranged(self, rows: Tensor, number: Tensor) -> Tensor:
+        """Each sample's rows ``[B, T, ...]`` in the orders of the numbers ``[B, n]``: ``[B, n, T, ...]``.
+
+        The row at place ``i`` of what comes out was at place ``orders[number, i]``.
+        """
+        return rows[torch.arange(len(rows), device=rows.device)[:, None, None], self.orders[number]]
 
     def solution(self, logits: Tensor, simple: bool = False) -> Tensor:
         """At which place each shown tile is said to belong, int64 ``[B, T]``, no two at the same one.

@@ -17,6 +17,6 @@ from ..recipe.pretrain import Pretrain
 from ._training import imagenet
 
 recipe = Pretrain(**imagenet(
-    "jigsaw(permutations=100, rule='max_avg', standardise=False, dim=1000, layers=1)", "resnet50(zero_init_last=False)",
-    epochs=105, batch=256, warmup=5, lr=0.1, weight_decay=1e-4,
+    "jigsaw(permutations=100, rule='max_avg', puzzles=1, standardise=False, dim=1000, layers=1)",
+    "resnet50(zero_init_last=False)", epochs=105, batch=256, warmup=5, lr=0.1, weight_decay=1e-4,
 ))  # fmt: skip
