@@ -20,9 +20,9 @@ from parity import equal, leaves, precisions
 from test_lab import plain_shares  # isort: skip
 
 
-def learned(name: str, steps: int = 40):
+def learned(name: str, steps: int = 40, **settings):
     """A short training on pictures whose brightness says their colour: dark ones are blue and bright ones orange."""
-    method = tiny.build(name, tiny.RESNET)
+    method = tiny.build(name, tiny.RESNET, **settings)
     random = np.random.default_rng(0)
     pixels = np.where(np.arange(32)[:, None] % 2, (240, 150, 60), (20, 30, 120))[:, None, None]
     pixels = np.clip(pixels + random.normal(0, 6, (32, 32, 32, 1)), 0, 255).astype(np.uint8)
@@ -77,7 +77,7 @@ def test_a_quarter_of_the_picture_is_painted_unless_said_otherwise():
 
 
 def test_it_learns_and_shows_it():
-    method, batches, losses = learned("colorize")
+    method, batches, losses = learned("colorize", balance=0.5)
     assert method.gamut.weight.min() < 1 < method.gamut.weight.max(), "the prior was looked at"
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
     batch = batches.at(1000)
@@ -91,10 +91,11 @@ def test_it_learns_and_shows_it():
 
 
 def test_prepare_sets_the_weights_that_training_keeps():
-    method = tiny.build("colorize", tiny.RESNET)
+    method = tiny.build("colorize", tiny.RESNET, balance=0.5)
     pixels = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), np.uint8)
     drain(method.prepare(Batches(HeldPictures(pixels, np.zeros(6, int)), method.views, size=32, batch=3)))
     kept = method.gamut.weight.clone()
+    assert kept.min() < 1 < kept.max()
     tiny.three_steps(method)
     assert torch.equal(method.gamut.weight, kept)
     assert "gamut.weight" in method.state_dict()
@@ -116,6 +117,7 @@ def test_the_papers_optimisation():
     chosen = Colorize.optimisation
     assert (chosen.betas, chosen.weight_decay) == ((0.9, 0.99), 1e-3)
     recipe = recipes.find("colorize_vgg16_imagenet")
+    assert "balance=0.5" in recipe.method
     assert (recipe.batch, recipe.lr * recipe.batch / 256) == (40, pytest.approx(3e-5))
 
 

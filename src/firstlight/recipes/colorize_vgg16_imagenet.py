@@ -16,5 +16,6 @@ from ..recipe.pretrain import Pretrain
 from ._training import imagenet
 
 recipe = Pretrain(**imagenet(
-    "colorize(width=256)", "vgg16_bn", epochs=14, batch=40, lr=3e-5 * 256 / 40, weight_decay=1e-3, steps=450_000,
+    "colorize(width=256, balance=0.5)", "vgg16_bn",
+    epochs=14, batch=40, lr=3e-5 * 256 / 40, weight_decay=1e-3, steps=450_000,
 ))  # fmt: skip
