@@ -22,7 +22,7 @@ import os
 import re
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,7 @@ def entry(given: argparse.Namespace, split: Split, backbone: str, method: str, s
     settings = {
         "method": method,
         "of method": {} if learner is None else in_full(method),
+        "views": [asdict(view) for view in learner.__class__.views] if learner else [],
         "model": encoder.model if method != "pixels" else None,
         "size": SIZE,
         "seed": seed,

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from conftest import ROOT
 from firstlight.data.split import digests
+from firstlight.methods.simclr import SimCLR
 
 CNN, VIT = "test_resnet", "vit_tiny_patch16_224(patch_size=8, embed_dim=48, depth=1, num_heads=2)"
 
@@ -71,6 +73,10 @@ def test_methods_are_measured_once_and_shown(methods, capsys, monkeypatch):
 
     methods.run(*chosen)
     assert capsys.readouterr().out.count("stored before") == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(SimCLR, "views", (replace(SimCLR.views[0], scale=(0.3, 1.0)),))
+        methods.run(*chosen)
+        assert capsys.readouterr().out.count("stored before") == 2, "a method that is shown something else is another"
     methods.run(*chosen, "--lr", "0.1")
     assert capsys.readouterr().out.count("stored before") == 2
 
