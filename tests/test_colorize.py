@@ -11,6 +11,7 @@ from firstlight.errors import InputError
 from firstlight.events import drain
 from firstlight.methods import Optimisation
 from firstlight.methods.colorize import Colorize
+from firstlight.parts.gamut import Gamut
 from firstlight.train import Setup
 from firstlight.train.loop import train
 from firstlight.views.batches import Batches
@@ -99,6 +100,17 @@ def test_prepare_sets_the_weights_that_training_keeps():
     tiny.three_steps(method)
     assert torch.equal(method.gamut.weight, kept)
     assert "gamut.weight" in method.state_dict()
+
+
+def test_pictures_are_not_counted_where_all_colours_weigh_alike(monkeypatch):
+    method = tiny.build("colorize", tiny.RESNET)
+    monkeypatch.setattr(method.gamut, "look", lambda *given: pytest.fail("a pass over all pictures for nothing"))
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    batches = Batches(HeldPictures(pixels, np.zeros(6, int)), method.views, size=32, batch=3)
+    drain(method.prepare(batches))
+    counted = Gamut(balance=1.0)
+    drain(counted.look(batches, method.side, "colorize"))
+    assert torch.equal(counted.weight, method.gamut.weight), "as if they had been"
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"balance": 0.0}, {"side": 0}, {"width": 0}])

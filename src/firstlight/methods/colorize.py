@@ -20,7 +20,7 @@ from . import Method, Optimisation
 
 
 class Colorize(Method):
-    """Rare colours can weigh more: how rare each is, a look at all pictures finds before the first step.
+    """Rare colours weigh more with ``balance=0.5``: how rare each is, a look at all pictures finds before training.
 
     The encoder has three channels and is shown the lightness L of CIE Lab in each, so that it serves for coloured
     pictures too, to which it is then given as it is.
@@ -62,7 +62,8 @@ class Colorize(Method):
 
     def prepare(self, batches: Batches) -> Events[None]:
         yield from look_for_colours(batches, "colorize")
-        yield from self.gamut.look(batches, self.side, "colorize")
+        if self.gamut.balance < 1:  # else all colours weigh alike, however rare
+            yield from self.gamut.look(batches, self.side, "colorize")
 
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         lab = lab_of(batch.views[0], self.encoder.mean, self.encoder.std)
