@@ -10,6 +10,9 @@ from firstlight.parts.future import Future, Overlapping, Rows
 from firstlight.views.batches import side_of
 from parity import equal, equal_each, precisions, slopes
 
+FIRST = {"grid": 4, "patch": 16, "steps": 3, "directions": 1, "drop": 0.0, "flip": 0.0}
+"""v1 in small: many patches, from the top alone, in all their colours"""
+
 
 @pytest.mark.parametrize("first", [1, 2])
 @precisions
@@ -50,7 +53,7 @@ def test_no_gradient_comes_from_below():
 
 
 def test_patches_overlap_by_half():
-    method = tiny.build("cpc", grid=7)
+    method = tiny.build("cpc", **FIRST | {"grid": 7})
     assert (method.patches.side, round(method.views[0].size * tiny.SIZE)) == (16, 64)
     picture = torch.arange(64.0).expand(2, 3, 64, 64) + 100 * torch.arange(64.0)[:, None]
     patches = method.patches(picture, torch.arange(2))
@@ -60,16 +63,23 @@ def test_patches_overlap_by_half():
         assert torch.equal(patches[49 + number], picture[1, :, top : top + 16, left : left + 16])
 
 
-def test_at_the_papers_size_the_grid_is_the_papers():
+@pytest.mark.parametrize(("size", "grid", "side", "whole"), [(256, 7, 64, 256), (224, 7, 56, 224), (224, 2, 149, 223)])
+def test_patches_cover_larger_pictures_as_they_are(size, grid, side, whole):
+    """The paper's are 7 x 7 patches of 64 pixels at 256."""
+    method = tiny.build("cpc", tiny.RESNET)
+    method.encoder.size = size
+    found = Overlapping(method.encoder, "cpc", grid, 16, 0.0)
+    assert (found.side, round(found.whole * size)) == (side, whole)
+
+
+def test_by_default_a_patch_is_as_large_as_small_pictures():
     method = tiny.build("cpc")
-    method.encoder.size = 256
-    found = Overlapping(method.encoder, "cpc", 7, 16, 0.0)
-    assert (found.side, found.whole * 256) == (64, 256)
+    assert (method.patches.side, method.patches.grid, method.views[0].size * tiny.SIZE) == (32, 2, 48)
 
 
 @pytest.mark.parametrize(("grid", "side"), [(4, 48), (5, 48), (6, 64)])
 def test_patches_overlap_by_half_whatever_the_sides_a_model_takes(grid, side):
-    method = tiny.build("cpc", "vit_tiny_patch16_224(embed_dim=48, depth=1, num_heads=2)", grid=grid)
+    method = tiny.build("cpc", "vit_tiny_patch16_224(embed_dim=48, depth=1, num_heads=2)", **FIRST | {"grid": grid})
     picture = torch.arange(float(side)).expand(1, 3, side, side)
     assert side_of(method.views[0], tiny.SIZE, 16) == side
     patches = method.patches(picture, torch.arange(1)).unflatten(0, (grid, grid))
@@ -83,16 +93,28 @@ def test_patches_that_fill_the_memory_are_refused(settings):
 
 
 def test_dropped_channels():
-    method = tiny.build("cpc", drop=0.5)
+    method = tiny.build("cpc", drop=0.5, flip=0)
     batch = tiny.batch(method, samples=40)
     patches = method.patches(batch.views[0], batch.key)
     alone = (patches == patches[:, :1]).all((1, 2, 3))
     assert alone.float().mean().item() == pytest.approx(0.5, abs=0.06)
 
 
+def test_flipped_patches():
+    plain, method = (tiny.build("cpc", drop=0.5, flip=flip) for flip in (0.0, 0.5))
+    batch = tiny.batch(method, samples=100)
+    before, after = (each.patches(batch.views[0], batch.key) for each in (plain, method))
+    turned, same = ((after == each).all((1, 2, 3)) for each in (before.flip(3), before))
+    assert (turned ^ same).all(), "drawn by itself: the same patches show one colour alone"
+    assert turned.float().mean().item() == pytest.approx(0.5, abs=0.08)
+    assert len(turned.view(100, 4).unique(dim=0)) == 16, "each patch by itself"
+    few = method.patches(batch.views[0][7:9], batch.key[7:9])
+    assert torch.equal(few, after[28:36]), "by the sample's key, whatever is beside it"
+
+
 @precisions
 def test_directions_are_the_grid_turned(dtype):
-    method = tiny.build("cpc", directions=4).to(dtype)
+    method = tiny.build("cpc", **FIRST | {"directions": 4}).to(dtype)
     batch = tiny.batch(method)
     grid = method.encoder(method.patches(batch.views[0], batch.key)).unflatten(0, (4, 4, 4))
     turned = [grid, grid.transpose(1, 2).flip(1), grid.flip(1, 2), grid.flip(1).transpose(1, 2)]
@@ -102,7 +124,9 @@ def test_directions_are_the_grid_turned(dtype):
     equal_each(slopes(loss, method), slopes(expected, method))
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 5}, {"first": 4}, {"first": 0}, {"directions": 2}, {"drop": 2.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 5}, {"first": 4}, {"first": 0}, {"directions": 2}, {"drop": 2.0}, {"flip": -1}]
+)
 def test_refusals(wrong):
     with pytest.raises(InputError, match=r"cpc\(.*(try|nearest)"):
         tiny.build("cpc", **wrong)
@@ -111,7 +135,7 @@ def test_refusals(wrong):
 def test_it_learns_what_continues():
     """Pictures of vertical stripes of one colour each: what is below is what is above."""
     torch.manual_seed(0)
-    method = tiny.build("cpc", first=2)
+    method = tiny.build("cpc", **FIRST, first=2)
     optimizer = torch.optim.Adam(method.parameters(), lr=2e-3)
     random, losses = np.random.default_rng(0), []
     for step in range(12):
@@ -128,5 +152,5 @@ def test_it_learns_what_continues():
 
 
 def test_three_steps_are_as_recorded():
-    losses = tiny.three_steps(tiny.fill(tiny.build("cpc", grid=5)).double())
+    losses = tiny.three_steps(tiny.fill(tiny.build("cpc", **FIRST | {"grid": 5})).double())
     assert losses == pytest.approx([4.616467, 4.643155, 4.649989], abs=1e-4)

@@ -27,21 +27,24 @@ class Overlapping:
         encoder: what each patch is for, one at a time; it is not kept.
         method: whose name errors carry.
         grid: patches along a side.
-        least: the least side of a patch in pixels; a quarter of larger pictures.
+        least: the least side of a patch in pixels; of larger pictures, so much that the grid covers them as they are:
+            2 / (grid + 1) of their side.
         drop: the probability that a patch shows one of its channels alone, in all of them.
+        flip: the probability that a patch is flipped left-right, each by itself.
 
     Raises:
         InputError: if the encoder takes pictures of one size only, or a setting is out of its range.
     """
 
-    def __init__(self, encoder: Encoder, method: str, grid: int, least: int, drop: float):
+    def __init__(self, encoder: Encoder, method: str, grid: int, least: int, drop: float, flip: float = 0.0):
         if not encoder.any_size:
             raise InputError(f"{method} shows patches, and {encoder.model!r} takes one size; choose a resnet or vit_")
         check_widths(method, grid=grid, patch=least)
-        if grid < 2 or not 0 <= drop <= 1:
-            raise InputError(f"{method}(grid={grid}, drop={drop}): allowed are 2 and more, 0 to 1; try 7 and 0.8")
-        self.grid, self.drop = grid, drop
-        self.side = -(-max(least, encoder.size // 4) // encoder.multiple) * encoder.multiple
+        if grid < 2 or not (0 <= drop <= 1 and 0 <= flip <= 1):
+            given = f"{method}(grid={grid}, drop={drop}, flip={flip})"
+            raise InputError(f"{given}: allowed are 2 and more, 0 to 1, 0 to 1; try 7, 0.8 and 0.5")
+        self.grid, self.drop, self.flip = grid, drop, flip
+        self.side = -(-max(least, 2 * encoder.size // (grid + 1)) // encoder.multiple) * encoder.multiple
         self.stride = max(self.side // 2, 1)
         whole = self.side + (grid - 1) * self.stride
         self.whole = -(-whole // encoder.multiple) * encoder.multiple / encoder.size
@@ -65,7 +68,9 @@ class Overlapping:
         draw = uniforms(key, 2 * self.grid**2, Salt.CHANNEL).unflatten(1, (2, -1))
         channel = (draw[:, 0] * patches.shape[2]).long()[..., None, None, None].expand_as(patches[:, :, :1])
         alone = (draw[:, 1] < self.drop)[..., None, None, None]
-        return torch.where(alone, patches.gather(2, channel), patches).flatten(0, 1)
+        patches = torch.where(alone, patches.gather(2, channel), patches).flatten(0, 1)
+        mirrored = uniforms(key, self.grid**2, Salt.MIRROR).flatten() < self.flip
+        return torch.where(mirrored[:, None, None, None], patches.flip(3), patches)
 
 
 class Rows(nn.Module):

@@ -53,6 +53,7 @@ class Salt(IntEnum):
     PAINT = 72
     SUBCROP = 73
     CHANNEL = 74
+    MIRROR = 75
     BUDGET = 80
     GUMBEL = 60
     GROUP = 90
