@@ -72,11 +72,6 @@ def test_patches_cover_larger_pictures_as_they_are(size, grid, side, whole):
     assert (found.side, round(found.whole * size)) == (side, whole)
 
 
-def test_by_default_a_patch_is_as_large_as_small_pictures():
-    method = tiny.build("cpc")
-    assert (method.patches.side, method.patches.grid, method.views[0].size * tiny.SIZE) == (32, 2, 48)
-
-
 @pytest.mark.parametrize(("grid", "side"), [(4, 48), (5, 48), (6, 64)])
 def test_patches_overlap_by_half_whatever_the_sides_a_model_takes(grid, side):
     method = tiny.build("cpc", "vit_tiny_patch16_224(embed_dim=48, depth=1, num_heads=2)", **FIRST | {"grid": grid})

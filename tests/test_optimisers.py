@@ -298,12 +298,12 @@ HEADS = {
         "",
     ),
     "cpc": (
-        " ".join(
-            f"futures.{number}.{name}.weight"
-            for number in range(4)
-            for name in (*(f"rows.blocks.0.{layer}" for layer in (0, 3, 5)), "target", "predict.0")
+        (
+            "futures.0.rows.blocks.0.0.weight futures.0.rows.blocks.0.3.weight "
+            "futures.0.rows.blocks.0.5.weight futures.0.target.weight futures.0.predict.0.weight "
+            "futures.0.predict.1.weight futures.0.predict.2.weight"
         ),
-        " ".join(f"futures.{number}.rows.blocks.0.{layer}.bias" for number in range(4) for layer in (0, 3, 5)),
+        "futures.0.rows.blocks.0.0.bias futures.0.rows.blocks.0.3.bias futures.0.rows.blocks.0.5.bias",
     ),
     "cutpaste": (
         "head.0.0.weight head.0.3.weight head.1.weight",

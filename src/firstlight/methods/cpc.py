@@ -24,9 +24,6 @@ class CPC(Method):
     shown enlarged, so that patches have enough pixels. Batch norm lets the task be solved by what a batch's patches
     share (v2): prefer an encoder without, such as a vit_, convnext_ or resnet50_gn. The context has none.
 
-    By default there are four patches, because a patch as large as the pictures that the encoder will judge teaches it
-    more than many small ones. Published are ``grid=7, steps=5, directions=1, drop=0`` (v1), and with four directions,
-    ``drop=0.8, flip=0.5`` (v2).
     Differs from the paper: evaluations show the encoder whole pictures, not the mean of patches; a patch is not
     shifted within its place. v2's shears and rotations of patches are left out.
 
@@ -49,14 +46,14 @@ class CPC(Method):
     optimisation = Optimisation(lr=1e-3, warmup=0.05, weight_decay=0.05)
 
     def __init__(
-        self, encoder: Encoder, *, grid: Several = 2, patch: Side = 32, steps: Layers = 1, first: Layers = 1,
-        directions: int = 4, drop: Share = 0.5, flip: Share = 0.0, dim: Width = 64, hidden: Width = 128,
+        self, encoder: Encoder, *, grid: Several = 4, patch: Side = 16, steps: Layers = 3, first: Layers = 1,
+        directions: int = 1, drop: Share = 0.0, flip: Share = 0.0, dim: Width = 64, hidden: Width = 128,
         depth: Layers = 3,
     ):  # fmt: skip
         super().__init__()
         if not 1 <= first <= steps < grid or directions not in (1, 4):
             given = f"first={first}, steps={steps}, grid={grid}, directions={directions}"
-            raise InputError(f"cpc({given}): allowed are 1 <= first <= steps < grid, 1 or 4; try 1, 1, 2, 4")
+            raise InputError(f"cpc({given}): allowed are 1 <= first <= steps < grid, 1 or 4; try 1, 3, 4, 1")
         check_widths("cpc", dim=dim, hidden=hidden, depth=depth)
         self.patches = Overlapping(encoder, "cpc", grid, patch, drop, flip)
         self.views = (self.patches.view(self.views[0]),)
