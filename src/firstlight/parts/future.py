@@ -69,6 +69,8 @@ class Overlapping:
         channel = (draw[:, 0] * patches.shape[2]).long()[..., None, None, None].expand_as(patches[:, :, :1])
         alone = (draw[:, 1] < self.drop)[..., None, None, None]
         patches = torch.where(alone, patches.gather(2, channel), patches).flatten(0, 1)
+        if not self.flip:
+            return patches
         mirrored = uniforms(key, self.grid**2, Salt.MIRROR).flatten() < self.flip
         return torch.where(mirrored[:, None, None, None], patches.flip(3), patches)
 
