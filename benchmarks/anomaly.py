@@ -33,7 +33,7 @@ from firstlight.methods import Optimisation
 from firstlight.methods.cutpaste import CutPaste
 from firstlight.runs import Run
 from firstlight.train import Setup
-from methods import DATA, PLAIN, built, in_full, labelled, learn, slug, told
+from methods import DATA, built, in_full, labelled, learn, slug, told
 from stored import each, once
 
 RESULTS = Path(__file__).parent / "results" / "anomaly"
@@ -55,7 +55,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", default=[*PLAIN, "cutpaste"], help=f"names, {', '.join(PLAIN)}")
+    parser.add_argument("--methods", nargs="+", default=["pixels", "random", "cutpaste"], help="names, pixels, random")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--model", default="resnet10t")
     parser.add_argument("--size", type=int, default=64)
@@ -84,7 +84,7 @@ def entry(given: argparse.Namespace, split: Split, method: str, seed: int) -> st
     path = given.out / f"{slug(method)}-seed{seed}.json"
     torch.manual_seed(seed)
     encoder = Encoder(given.model, size=given.size, channels=given.channels)
-    learner = None if method in PLAIN else built(method, encoder, split, {})
+    learner = None if method in ("pixels", "random") else built(method, encoder, split, {})
     setup = learner and planned(given, learner.optimisation, seed)
     settings = {
         "method": method,

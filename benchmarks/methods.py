@@ -53,8 +53,10 @@ WORK = Path(tempfile.gettempdir()) / "firstlight-methods"
 SIZE = 32
 LAST = 20
 """logged steps, the last ones, over which what a method reports is averaged"""
-PLAIN = ("pixels", "random")
-"""entries that nothing is trained for"""
+PLAIN = ("pixels", "random", "random_patches")
+"""entries that nothing is trained for; the last is the second one, whose features are read as CPC's are"""
+PATCHES = {"count": 3, "least": 16}
+"""CPC's own, by default"""
 PAINTING = ("autoencoder", "beit", "cmae", "igpt", "inpaint", "mae", "masked_patch", "multimae", "simmim", "sit")
 """methods whose features are made to be fine-tuned; they are judged so too, beside a random encoder"""
 JUDGES = 8000
@@ -139,11 +141,13 @@ def entry(given: argparse.Namespace, split: Split, backbone: str, method: str, s
     kept = lambda name: given.work / "encoders" / f"{backbone}-{name}{'-own' * given.own}-seed{seed}"  # noqa: E731
     teachers = {name: str(kept(other)) for name, other in TEACHERS.items()}
     learner = None if method in PLAIN else built(method, encoder, split, teachers)
+    if method == "random_patches":
+        encoder.read_patches(**PATCHES)
     setup = learner and planned(given, learner, backbone, seed)
     protocols = given.protocols or protocols_of(method)
     settings = {
         "method": method,
-        "of method": {} if learner is None else in_full(method),
+        "of method": in_full(method) if learner else PATCHES if method == "random_patches" else {},
         "views": [asdict(view) for view in learner.__class__.views] if learner else [],
         "model": encoder.model if method != "pixels" else None,
         "size": SIZE,

@@ -88,7 +88,7 @@ def methods() -> str:
     return "\n".join(parts)
 
 
-PLAIN = ("pixels", "random")
+PLAIN = {"pixels": "pixels", "random": "random", "random_patches": "random, read by patches as `cpc`"}
 
 
 def _methods_of(records: list[dict[str, Any]], mode: str) -> list[str]:
@@ -120,7 +120,7 @@ def _methods_of(records: list[dict[str, Any]], mode: str) -> list[str]:
     lines = [*about, "", f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
     for name in sorted(runs, key=lambda name: -accuracy(name, judge)):
         mark = " (labels)" if runs[name][0]["settings"]["labels"] else ""
-        cells = [f"{name if name in PLAIN else f'`{name}`'}{mark}"]
+        cells = [f"{PLAIN.get(name, f'`{name}`')}{mark}"]
         cells += [f"{100 * accuracy(name, protocol):.1f}" if of(name, protocol) else "" for protocol in protocols]
         cells += [_gain(runs[name], runs.get("random", []), protocol) for protocol in over]
         cells += [_average(r["features"].get(key) for r in runs[name]) for key in ("feature_std", "effective_rank")]
@@ -151,7 +151,7 @@ def _gain(records: list[dict[str, Any]], random: list[dict[str, Any]], protocol:
     plain = {record["settings"]["seed"]: record for record in random}
     pairs = [(record, plain[seed]) for record in records if (seed := record["settings"]["seed"]) in plain]
     pairs = [pair for pair in pairs if all(protocol in record["results"] for record in pair)]
-    if not pairs or records[0]["method"] in PLAIN:
+    if not pairs or records[0]["method"] in ("pixels", "random"):
         return ""
 
     def right(record: dict[str, Any]) -> Any:

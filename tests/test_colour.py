@@ -14,7 +14,8 @@ from torch import nn
 import firstlight
 import tiny
 from firstlight import cli
-from firstlight.encoder import Encoder, load_classifier
+from firstlight.classifier import load_classifier
+from firstlight.encoder import Encoder
 from firstlight.errors import CorruptError, InputError
 from firstlight.methods import Optimisation
 from firstlight.methods.classify import Classify

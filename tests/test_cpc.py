@@ -10,7 +10,7 @@ from firstlight.parts.future import Future, Overlapping, Rows
 from firstlight.views.batches import side_of
 from parity import equal, equal_each, precisions, slopes
 
-FIRST = {"grid": 4, "patch": 16, "steps": 3, "directions": 1, "drop": 0.0, "flip": 0.0}
+FIRST = {"grid": 4, "patch": 16, "steps": 3, "first": 1, "directions": 1, "drop": 0.0, "flip": 0.0}
 """v1 in small: many patches, from the top alone, in all their colours"""
 
 
@@ -96,7 +96,7 @@ def test_dropped_channels():
 
 
 def test_flipped_patches():
-    plain, method = (tiny.build("cpc", grid=2, steps=1, drop=0.5, flip=flip) for flip in (0.0, 0.5))
+    plain, method = (tiny.build("cpc", grid=2, steps=1, first=1, drop=0.5, flip=flip) for flip in (0.0, 0.5))
     batch = tiny.batch(method, samples=100)
     before, after = (each.patches(batch.views[0], batch.key) for each in (plain, method))
     turned, same = ((after == each).all((1, 2, 3)) for each in (before.flip(3), before))
@@ -111,7 +111,7 @@ def test_flipped_patches():
 def test_directions_are_the_grid_turned(dtype):
     method = tiny.build("cpc", **FIRST | {"directions": 4}).to(dtype)
     batch = tiny.batch(method)
-    grid = method.encoder(method.patches(batch.views[0], batch.key)).unflatten(0, (4, 4, 4))
+    grid = method.encoder.seen_whole(method.patches(batch.views[0], batch.key)).unflatten(0, (4, 4, 4))
     turned = [grid, grid.transpose(1, 2).flip(1), grid.flip(1, 2), grid.flip(1).transpose(1, 2)]
     expected = sum(future(each)[0] for future, each in zip(method.futures, turned, strict=True)) / 4
     loss = method(batch, 0.0)["loss"]
@@ -130,7 +130,7 @@ def test_refusals(wrong):
 def test_it_learns_what_continues():
     """Pictures of vertical stripes of one colour each: what is below is what is above."""
     torch.manual_seed(0)
-    method = tiny.build("cpc", **FIRST, first=2)
+    method = tiny.build("cpc", **FIRST | {"first": 2})
     optimizer = torch.optim.Adam(method.parameters(), lr=2e-3)
     random, losses = np.random.default_rng(0), []
     for step in range(12):

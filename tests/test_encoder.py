@@ -693,7 +693,7 @@ def test_damage_is_noticed(encoders, tmp_path):
         config.write_text(damaged)
         with pytest.raises(CorruptError, match=r"config\.json"):
             Encoder.load(folder)
-    config.write_text(text.replace('"format": 1', '"format": 4'))
+    config.write_text(text.replace('"format": 1', '"format": 5'))
     with pytest.raises(InputError, match="upgrade"):
         Encoder.load(folder)
     config.write_text(text)

@@ -16,7 +16,7 @@ from firstlight.parts.adversary import Adversary
 from firstlight.views.batches import Batches
 from parity import equal, equal_each, precisions
 
-PLAIN = {"adversarial": 0.0, "hole": 7 / 16, "random": False, "overlap": 1 / 32, "border": 10.0}
+PLAIN = {"adversarial": 0.0, "hole": 7 / 16, "random": False, "overlap": 1 / 32, "border": 10.0, "painter": "deep"}
 """as published, without a discriminator"""
 
 

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 import firstlight
 import tiny
 from firstlight import cli
-from firstlight.encoder import Encoder, load_classifier
+from firstlight.classifier import load_classifier
+from firstlight.encoder import Encoder
 from firstlight.errors import CorruptError, InputError
 from firstlight.methods import Optimisation
 from firstlight.methods.classify import Classify

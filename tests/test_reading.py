@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import tiny
-from firstlight.encoder import Encoder, load_classifier
+from firstlight.classifier import load_classifier
+from firstlight.encoder import Encoder
 from firstlight.errors import CorruptError, InputError
 from firstlight.methods import Optimisation
 from firstlight.methods.classify import Classify

@@ -89,11 +89,11 @@ def load(path: str | Path, **settings: Any) -> "Encoder":
 
 
 def load_classifier(path: str | Path, **settings: Any) -> "nn.Sequential":
-    """Loads a run's classifier, from normalised pictures to logits; see ``encoder.load_classifier``."""
-    from . import encoder
+    """Loads a run's classifier, from normalised pictures to logits; see ``classifier.load_classifier``."""
+    from . import classifier
 
     folder = Path(path) / "classifier"
-    return encoder.load_classifier(folder if folder.is_dir() else path, **settings)
+    return classifier.load_classifier(folder if folder.is_dir() else path, **settings)
 
 
 def list_formulas() -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from . import _timm, encoder_folder
 from .errors import InputError, unknown
+from .grid import Grid
 from .neck import Neck, rebuilt
 from .network import Network, Seen
 from .reading import Reading, chosen
@@ -22,7 +23,7 @@ from .spec import Spec
 from .views.lab import as_colours, as_grey, lab_of
 from .weights import read_weights
 
-__all__ = ["Encoder", "load_classifier", "load_weights", "names", "read_weights"]
+__all__ = ["Encoder", "load_weights", "names", "read_weights"]
 
 
 class Encoder(Network):
@@ -51,7 +52,8 @@ class Encoder(Network):
         maskable: whether ``tokens`` takes ``keep``.
         mean, std: what pictures in 0..1 are normalised with before ``forward``; one number, or one per channel.
         net: the timm model.
-        reading: where features are read if not after the last block (``read_at``), or None.
+        reading: the block where features are read (``read_at``), or the grid of patches whose mean they are
+            (``read_patches``), if not those of the last block and of whole pictures; else None.
         colour: a second encoder, which sees the colours, while ``net`` sees the lightness (``add_colour``), or None.
         neck: layers on the pooled features that belong to the encoder too (``add_neck``), or None.
 
@@ -66,13 +68,17 @@ class Encoder(Network):
         self.std: float | tuple[float, ...] = 0.5
         self.colour: Encoder | None = None
         self.neck: Neck | None = None
-        self.reading: Reading | None = None
+        self.reading: Reading | Grid | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``[B, width]`` of normalised pictures ``[B, channels, S, S]``: pooled, then through the neck."""
         if self.reading is None:
             return self._pooled(self._each(x, Seen()))
-        return self._finished(self.reading(self.net, self._entered(x, Seen())))
+        return self._read(x, Seen())
+
+    def seen_whole(self, x: Tensor) -> Tensor:
+        """Pooled features ``[B, width]`` of the network, without the neck, also where ``read_patches`` was called."""
+        return self.net.forward_head(self._features(x, Seen(), self.causal), pre_logits=True)
 
     def tokens(
         self,
@@ -107,9 +113,7 @@ class Encoder(Network):
         seen = Seen(hidden=hidden, hole=hole)
         features = self._each(x, seen)
         tokens = _joined([part._flat(of) for part, of in features])
-        if self.reading is None:
-            return self._pooled(features), tokens
-        return self._finished(self.reading(self.net, self._entered(x, seen))), tokens
+        return self._pooled(features) if self.reading is None else self._read(x, seen), tokens
 
     def add_neck(self, hidden: int, layers: int) -> None:
         """Adds so many layers (Linear, batch norm, ReLU) of a width to the end, which train and are saved with it.
@@ -138,7 +142,7 @@ class Encoder(Network):
         if self.colour is not None:
             raise InputError(f"{self.model!r} has a second network already; load it with colour=False")
         if self.neck is not None or self.reading is not None:
-            what = "a neck" if self.neck is not None else "a block to read at"
+            what = "a neck" if self.reading is None else self.reading.name
             raise InputError(f"{self.model!r} has {what} already, and a second network comes before; load neck=False")
         self.colour = Encoder(self.model, size=self.size, drop_path=self.drop_path)
         self.width, self.token_width = 2 * self.width, 2 * self.token_width
@@ -159,6 +163,23 @@ class Encoder(Network):
         if self.colour is not None:
             raise InputError(f"{self.model!r} has a second network and is read at the end; load it with colour=False")
         self.reading = chosen(self.net, block, causal, self.model)
+
+    def read_patches(self, count: int, least: int) -> None:
+        """Reads features patch by patch from now on: the mean of those of overlapping patches, each seen by itself.
+
+        As CPC is evaluated. ``tokens`` and ``maps`` are of the whole picture as before. Pictures that are smaller than
+        the grid are enlarged. The arguments are those of ``Grid``.
+
+        Raises:
+            InputError: if the model takes one size only, or there is a second network or a block to read at already.
+        """
+        if not self.any_size:
+            raise InputError(f"{self.model!r} takes one size and cannot be shown patches; choose a resnet or vit_")
+        if self.colour is not None:
+            raise InputError(f"{self.model!r} has a second network and sees whole pictures; load it with colour=False")
+        if isinstance(self.reading, Reading):
+            raise InputError(f"{self.model!r} has {self.reading.name} already; load it with neck=False")
+        self.reading = Grid(count, least)
 
     def freeze_patches(self) -> None:
         """Leaves the layer that cuts the picture into patches as it is (MoCo v3); a model without one stays."""
@@ -189,7 +210,7 @@ class Encoder(Network):
     @property
     def causal(self) -> bool:
         """Whether a token sees only itself and those before it (``read_at``)."""
-        return self.reading is not None and self.reading.causal
+        return isinstance(self.reading, Reading) and self.reading.causal
 
     @property
     def layers(self) -> int:
@@ -198,7 +219,7 @@ class Encoder(Network):
         Where features are read at a block, that block stands for the final norm.
         """
         order, last = self._order
-        if self.reading is not None:
+        if isinstance(self.reading, Reading):
             last = order[f"net.blocks.{self.reading.block}.norm1.weight"]
         return last + (self.neck is not None)
 
@@ -236,7 +257,7 @@ class Encoder(Network):
         Args:
             folder: where; it is made if need be, and other files in it stay.
             head: a linear classifier on the features, to be saved as timm's own; ``num_classes`` is then the
-                number of its outputs. ``load`` leaves it out again; ``load_classifier`` does not.
+                number of its outputs. ``load`` leaves it out again; ``classifier.load_classifier`` does not.
             classes: the names of its outputs.
 
         Raises:
@@ -262,7 +283,7 @@ class Encoder(Network):
         if self.neck is not None:
             beside["neck"] = {"neck": self.neck}
             about["neck"] = {"widths": list(self.neck.widths)}
-        elif head and self.reading is not None:  # the classifier is on a block, where timm has no place for it
+        elif head and self.reading is not None:  # it is on a block or on patches, where timm has no place for it
             beside["neck"], about["neck"] = {}, {}
         return encoder_folder.write_encoder(Path(folder), self.net, about, beside, head)
 
@@ -286,8 +307,8 @@ class Encoder(Network):
             size: another side of the pictures; learned positions are resampled (bicubic).
             channels: 1 or 3; the first layer's weights are summed (3 to 1) or repeated and divided by 3 (1 to 3).
             drop_path: as in the constructor; it is not part of what was saved.
-            neck: whether the neck and the block to read at come along, where they were saved; without them, features
-                are the network's own. What a block to read at leaves unused rests: it takes no gradients.
+            neck: whether the neck and the block or the patches to read come along, where they were saved; without them,
+                features are the network's own. What a block to read at leaves unused rests: it takes no gradients.
             colour: whether the second network comes along, where one was saved; a neck does not come without it.
                 Without it, the first network has learned from grey pictures and is given the pictures as they are.
 
@@ -339,6 +360,14 @@ class Encoder(Network):
     def _pooled(self, features: list[tuple["Encoder", Any]]) -> Tensor:
         return self._finished(_joined([part.net.forward_head(of, pre_logits=True) for part, of in features]))
 
+    def _read(self, x: Tensor, seen: Seen) -> Tensor:
+        """Features of a block, or the mean of those of patches, from none of which anything is hidden."""
+        if isinstance(self.reading, Reading):
+            return self._finished(self.reading(self.net, self._entered(x, seen)))
+        self._check(x)
+        patches = cast("Grid", self.reading).over(x, self.multiple)
+        return self._finished(self.seen_whole(patches.flatten(0, 1)).unflatten(0, patches.shape[:2]).mean(1))
+
     def _finished(self, pooled: Tensor) -> Tensor:
         return pooled if self.neck is None else self.neck(pooled)
 
@@ -360,29 +389,6 @@ def load_weights(encoder: Encoder, path: str | Path) -> list[str]:
         CorruptError: if the file is damaged.
     """
     return encoder._place(read_weights(path), str(path))
-
-
-def load_classifier(path: str | Path, *, size: int | None = None, channels: int | None = None) -> nn.Sequential:
-    """The encoder and the linear classifier that ``Encoder.save(head=...)`` wrote, in evaluation mode.
-
-    Args:
-        path: the classifier's folder, such as ``runs/finetune-001/classifier``.
-        size: another side of the pictures, as in ``Encoder.load``.
-        channels: 1 or 3, likewise.
-
-    Returns:
-        A module from normalised pictures ``[B, channels, S, S]`` to logits ``[B, classes]``.
-
-    Raises:
-        InputError: if there is no classifier.
-        CorruptError: if the weights are not those that were written.
-    """
-    encoder = Encoder.load(path, size=size, channels=channels)
-    folder = encoder_folder.folder_of(Path(path))
-    weights = encoder_folder.read_head(folder, encoder_folder.read_config(folder), encoder.net.state_dict())
-    head = nn.Linear(encoder.width, len(weights["weight"]))
-    head.load_state_dict(weights)
-    return nn.Sequential(encoder, head).eval()
 
 
 def names(pattern: str = "*") -> list[str]:

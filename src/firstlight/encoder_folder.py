@@ -17,9 +17,9 @@ from .fitting import with_classifier
 from .runs import read_json, write_whole
 from .weights import read_safetensors
 
-FORMAT = 3
-"""1 has no neck, and 2 neither a block inside the network to read at nor a second network; a reader that does not know
-of what a folder has must not load the network alone without a word"""
+FORMAT = 4
+"""1 has no neck, 2 neither a block inside the network to read at nor a second network, and 3 no grid of patches; a
+reader that does not know of what a folder has must not load the network alone without a word"""
 BESIDE = {"colour": "the second network", "neck": "the neck"}
 """what of the encoder may lie beside the timm model, by its place in ``config.json``, and its name for people"""
 
@@ -65,7 +65,7 @@ def write_encoder(
         for key in ("mean", "std")
     }
     config = {
-        "format": 3 if "reading" in about or "colour" in about else 2 if beside else 1,
+        "format": _format(about, beside),
         "firstlight": importlib.metadata.version("firstlight"),
         "timm": timm.__version__,
         **about,
@@ -187,6 +187,13 @@ def for_channels(value: float | list[float], channels: int) -> float | tuple[flo
     if not isinstance(value, list):
         return value
     return tuple(value) if len(value) == channels else sum(value) / len(value)
+
+
+def _format(about: dict[str, Any], beside: dict[str, Any]) -> int:
+    """The first format that has all that this encoder has."""
+    if "reading" in about or "colour" in about:
+        return 4 if "count" in about.get("reading", {}) else 3
+    return 2 if beside else 1
 
 
 def _write(folder: Path, name: str, weights: dict[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""The reading: the block inside a network where features are read, when they are not what the last one puts out.
+"""The reading: the block inside a network where features are read, or the patches whose mean they are.
 
 iGPT: Chen et al., ICML 2020. https://proceedings.mlr.press/v119/chen20s.html
 """
@@ -10,12 +10,15 @@ from timm.models.vision_transformer import Block
 from torch import Tensor
 
 from .errors import CorruptError, InputError
+from .grid import Grid
 
 
 @dataclass(frozen=True)
 class Reading:
     """Features are the mean over the patches of what the attention of one block is given, after the block's norm."""
 
+    name = "a block to read at"
+    """for people"""
     block: int
     """its number, from 0: so many blocks come before it, and it and those behind it are not used"""
     causal: bool
@@ -55,16 +58,18 @@ def chosen(net: Any, block: int | None, causal: bool, model: str) -> Reading:
     return Reading(block, bool(causal))
 
 
-def rebuilt(about: Any, net: Any, model: str, source: str) -> Reading:
-    """The reading that was saved.
+def rebuilt(about: Any, net: Any, model: str, source: str) -> Reading | Grid:
+    """The reading that was saved: at a block, or of a grid of patches.
 
     Raises:
-        CorruptError: if its description is not one, or not of this network.
+        CorruptError: if its description is neither, or not of this network.
     """
-    kinds = {"block": int, "causal": bool}
-    if not isinstance(about, dict) or {key: type(value) for key, value in about.items()} != kinds:
-        raise CorruptError(f"{source!r} does not say where features are read: {about!r}")
+    kinds = {key: type(value) for key, value in about.items()} if isinstance(about, dict) else None
     try:
-        return chosen(net, about["block"], about["causal"], model)
+        if kinds == {"block": int, "causal": bool}:
+            return chosen(net, about["block"], about["causal"], model)
+        if kinds == {"count": int, "least": int}:
+            return Grid(**about)
     except InputError as error:
         raise CorruptError(f"{source!r}: {error}") from None
+    raise CorruptError(f"{source!r} does not say where features are read: {about!r}")

@@ -24,8 +24,10 @@ class CPC(Method):
     shown enlarged, so that patches have enough pixels. Batch norm lets the task be solved by what a batch's patches
     share (v2): prefer an encoder without, such as a vit_, convnext_ or resnet50_gn. The context has none.
 
-    Differs from the paper: evaluations show the encoder whole pictures, not the mean of patches; a patch is not
-    shifted within its place. v2's shears and rotations of patches are left out.
+    As in the paper, features are the mean of those of a picture's patches from then on (``Encoder.read_patches``), at
+    about twice the cost of whole pictures; ``Encoder.load(..., neck=False)`` shows it whole pictures again.
+
+    Differs from the paper: a patch is not shifted within its place. v2's shears and rotations of patches are left out.
 
     Args:
         encoder: any encoder that accepts pictures as small as a patch.
@@ -46,24 +48,25 @@ class CPC(Method):
     optimisation = Optimisation(lr=1e-3, warmup=0.05, weight_decay=0.05)
 
     def __init__(
-        self, encoder: Encoder, *, grid: Several = 4, patch: Side = 16, steps: Layers = 3, first: Layers = 1,
-        directions: int = 1, drop: Share = 0.0, flip: Share = 0.0, dim: Width = 64, hidden: Width = 128,
+        self, encoder: Encoder, *, grid: Several = 3, patch: Side = 16, steps: Layers = 2, first: Layers = 2,
+        directions: int = 4, drop: Share = 0.5, flip: Share = 0.0, dim: Width = 64, hidden: Width = 128,
         depth: Layers = 3,
     ):  # fmt: skip
         super().__init__()
         if not 1 <= first <= steps < grid or directions not in (1, 4):
             given = f"first={first}, steps={steps}, grid={grid}, directions={directions}"
-            raise InputError(f"cpc({given}): allowed are 1 <= first <= steps < grid, 1 or 4; try 1, 3, 4, 1")
+            raise InputError(f"cpc({given}): allowed are 1 <= first <= steps < grid, 1 or 4; try 2, 2, 3, 4")
         check_widths("cpc", dim=dim, hidden=hidden, depth=depth)
         self.patches = Overlapping(encoder, "cpc", grid, patch, drop, flip)
         self.views = (self.patches.view(self.views[0]),)
+        encoder.read_patches(grid, patch)
         self.encoder = encoder
         how = {"hidden": hidden, "depth": depth, "steps": steps, "first": first}
         self.futures = nn.ModuleList(Future(encoder.width, dim, **how) for _ in range(directions))
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
-        features = self.encoder(self.patches(batch.views[0], batch.key))
-        grid = features.unflatten(0, (len(batch), self.patches.grid, self.patches.grid))
+        features = self.encoder.seen_whole(self.patches(batch.views[0], batch.key))
+        grid = features.unflatten(0, (len(batch), self.patches.grid.count, self.patches.grid.count))
 
         found = [future(grid.rot90(turn, (1, 2))) for turn, future in enumerate(self.futures)]
         loss, right = (torch.stack(each).mean() for each in zip(*found))

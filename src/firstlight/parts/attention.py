@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .. import ranks
 from ..encoder import Encoder
 from ..errors import InputError
+from ..reading import Reading
 from .frozen import Frozen
 from .losses import full
 
@@ -58,7 +59,7 @@ def heads_of(encoder: Encoder, block: int = -1) -> int:
         InputError: if the encoder is not a Vision Transformer with plain attention, or does not use the block.
     """
     layer: Any = getattr(encoder.net.blocks[block], "attn", None) if encoder.maskable else None
-    if encoder.reading is not None and range(len(encoder.net.blocks))[block] >= encoder.reading.block:
+    if isinstance(encoder.reading, Reading) and range(len(encoder.net.blocks))[block] >= encoder.reading.block:
         read = f"{encoder.model!r} is read at block {encoder.reading.block}, and block {block} is not used"
         raise InputError(f"{read}; name one before it, or load the encoder with neck=False")
     if not all(hasattr(layer, part) for part in ("qkv", "q_norm", "k_norm", "scale", "proj")):

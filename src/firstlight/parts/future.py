@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .. import ranks
 from ..encoder import Encoder
 from ..errors import InputError
+from ..grid import Grid
 from ..views import View
 from ..views.random import Salt, uniforms
 from .heads import check_widths
@@ -43,11 +44,10 @@ class Overlapping:
         if grid < 2 or not (0 <= drop <= 1 and 0 <= flip <= 1):
             given = f"{method}(grid={grid}, drop={drop}, flip={flip})"
             raise InputError(f"{given}: allowed are 2 and more, 0 to 1, 0 to 1; try 7, 0.8 and 0.5")
-        self.grid, self.drop, self.flip = grid, drop, flip
-        self.side = -(-max(least, 2 * encoder.size // (grid + 1)) // encoder.multiple) * encoder.multiple
-        self.stride = max(self.side // 2, 1)
-        whole = self.side + (grid - 1) * self.stride
-        self.whole = -(-whole // encoder.multiple) * encoder.multiple / encoder.size
+        self.drop, self.flip = drop, flip
+        self.grid = Grid(grid, least)
+        self.side = self.grid.side(encoder.size, encoder.multiple)
+        self.whole = -(-self.grid.whole(self.side) // encoder.multiple) * encoder.multiple / encoder.size
         if self.whole > LARGEST:
             raise InputError(
                 f"{method}(grid={grid}, patch={least}): pictures of {encoder.size} px would be shown at "
@@ -62,16 +62,14 @@ class Overlapping:
     def __call__(self, pictures: Tensor, key: Tensor) -> Tensor:
         """Patches ``[B * grid * grid, C, side, side]``, row by row, of pictures ``[B, C, S, S]`` with keys ``[B]``."""
         # A picture may be larger than the grid, since its side is a multiple of the encoder's patch.
-        windows = pictures.unfold(2, self.side, self.stride).unfold(3, self.side, self.stride)
-        windows = windows[:, :, : self.grid, : self.grid]
-        patches = windows.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
-        draw = uniforms(key, 2 * self.grid**2, Salt.CHANNEL).unflatten(1, (2, -1))
+        patches, places = self.grid.cut(pictures, self.side), self.grid.count**2
+        draw = uniforms(key, 2 * places, Salt.CHANNEL).unflatten(1, (2, -1))
         channel = (draw[:, 0] * patches.shape[2]).long()[..., None, None, None].expand_as(patches[:, :, :1])
         alone = (draw[:, 1] < self.drop)[..., None, None, None]
         patches = torch.where(alone, patches.gather(2, channel), patches).flatten(0, 1)
         if not self.flip:
             return patches
-        mirrored = uniforms(key, self.grid**2, Salt.MIRROR).flatten() < self.flip
+        mirrored = uniforms(key, places, Salt.MIRROR).flatten() < self.flip
         return torch.where(mirrored[:, None, None, None], patches.flip(3), patches)
 
 

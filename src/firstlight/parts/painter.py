@@ -1,4 +1,4 @@
-"""A small decoder from an encoder's features to a picture or a map of scores: deconvolutions, doubling the side.
+"""Small decoders from an encoder's features to a picture or a map of scores: deconvolutions, or one linear layer.
 
 As in Pathak et al., "Context encoders", CVPR 2016. https://arxiv.org/abs/1604.07379
 """
@@ -61,8 +61,7 @@ class Painter(nn.Module):
             steps += [nn.ConvTranspose2d(width, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
             start *= 2
         last = nn.Conv2d(width, values, 3, padding=1)
-        nn.init.normal_(last.weight, std=0.002)  # begin with an even grey, not with noise to be unlearned
-        nn.init.zeros_(last.get_parameter("bias"))
+        begin_grey(last)
         self.paint = nn.Sequential(*steps, last)
 
     def forward(self, features: Tensor, tokens: Tensor | None = None) -> Tensor:
@@ -82,6 +81,39 @@ class Painter(nn.Module):
         painted = self.paint(canvas.expand(-1, -1, self.start, self.start))
         first = (painted.shape[-1] - self.side) // 2
         return painted[..., first : first + self.side, first : first + self.side]
+
+
+class LinearPainter(nn.Module):
+    """Paints ``values`` numbers at each of ``side x side`` positions from pooled features, in one linear layer.
+
+    What it paints is as sharp as the features are rich, and nothing but the encoder can learn. Its weights grow with
+    the area: 1.6 million for 512 features and 32 x 32 colours, 308 million for 2,048 and 224 x 224.
+
+    Args:
+        encoder: whose pooled features come in; only its width is read, it is not kept.
+        values: how many numbers to predict at each position.
+        side: of what is painted.
+
+    Raises:
+        InputError: for a width below 1.
+    """
+
+    def __init__(self, encoder: Encoder, values: int, side: int):
+        super().__init__()
+        check_widths("a painter", values=values, side=side)
+        self.values, self.side = values, side
+        self.paint = nn.Linear(encoder.width, values * side**2)
+        begin_grey(self.paint)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Paints ``[B, values, side, side]`` from ``[B, encoder.width]``."""
+        return self.paint(features).view(-1, self.values, self.side, self.side)
+
+
+def begin_grey(layer: nn.Linear | nn.Conv2d) -> None:
+    """Begins with an even grey, not with noise to be unlearned."""
+    nn.init.normal_(layer.weight, std=0.002)
+    nn.init.zeros_(layer.get_parameter("bias"))
 
 
 def rows(maps: Tensor) -> Tensor:

@@ -179,8 +179,13 @@ def on_neck(path: Path | None, neck: bool, colour: bool = True) -> Events[None]:
         how = "" if colour else ": left out, so the first, which learned from grey pictures, is shown coloured ones"
         yield Note(f"{str(path)!r} has one network for the lightness and a second one for the colours{how}")
     if read := config.get("reading"):
-        where = f"at block {read['block']}, {'causally, ' if read['causal'] else ''}and uses nothing behind it"
-        yield Note(f"{str(path)!r} is read {where}{'' if neck else ': left out'}")
+        if "block" in read:
+            how = (
+                f"is read at block {read['block']}, {'causally, ' if read['causal'] else ''}and uses nothing behind it"
+            )
+        else:
+            how = f"is read patch by patch, and features are the mean of {read['count']} x {read['count']} of them"
+        yield Note(f"{str(path)!r} {how}{'' if neck else ': left out'}")
     if widths := (config.get("neck") or {}).get("widths"):
         after = f"its neck, kept layers of the projection head ({' to '.join(map(str, widths))} features)"
         yield Note(f"{str(path)!r} goes on after the network with {after}{'' if neck else ': left out'}")
