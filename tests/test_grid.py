@@ -128,7 +128,7 @@ def test_people_are_told(tmp_path, capsys):
     encoder().save(tmp_path / "encoder")
     assert cli.run(["export", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     shown = " ".join("".join(capsys.readouterr()).split())
-    assert "the grid of patches of which features are read is in config.json" in shown
+    assert "the grid of patches by which features are read is in config.json" in shown
 
 
 @pytest.mark.parametrize("wrong", [(1, 16), (3, 0), (2.5, 16), (True, 16)])

@@ -298,12 +298,12 @@ HEADS = {
         "",
     ),
     "cpc": (
-        (
-            "futures.0.rows.blocks.0.0.weight futures.0.rows.blocks.0.3.weight "
-            "futures.0.rows.blocks.0.5.weight futures.0.target.weight futures.0.predict.0.weight "
-            "futures.0.predict.1.weight futures.0.predict.2.weight"
+        " ".join(
+            f"futures.{n}.{name}.weight"
+            for n in range(4)
+            for name in ("rows.blocks.0.0", "rows.blocks.0.3", "rows.blocks.0.5", "target", "predict.0")
         ),
-        "futures.0.rows.blocks.0.0.bias futures.0.rows.blocks.0.3.bias futures.0.rows.blocks.0.5.bias",
+        " ".join(f"futures.{n}.rows.blocks.0.{place}.bias" for n in range(4) for place in (0, 3, 5)),
     ),
     "cutpaste": (
         "head.0.0.weight head.0.3.weight head.1.weight",
@@ -315,14 +315,11 @@ HEADS = {
     ),
     "inpaint": (
         (
-            "painter.pooled.weight painter.paint.2.weight painter.paint.5.weight painter.paint.8.weight "
-            "painter.paint.11.weight "
+            "painter.paint.weight "
             "adversary.judge.0.weight adversary.judge.2.weight adversary.judge.4.weight adversary.judge.6.weight"
         ),
         (
-            "painter.pooled.bias painter.paint.0.weight painter.paint.0.bias painter.paint.3.weight "
-            "painter.paint.3.bias painter.paint.6.weight painter.paint.6.bias painter.paint.9.weight "
-            "painter.paint.9.bias painter.paint.11.bias "
+            "painter.paint.bias "
             "adversary.judge.0.bias adversary.judge.2.bias adversary.judge.4.bias adversary.judge.6.bias"
         ),
     ),

@@ -149,7 +149,7 @@ def test_tiles_patches_and_masks_measure_what_the_papers_say(codes):
     for method, share in ((context, context.cut["share"]), (jigsaw, SHARE)):
         side = side_of(method.views[0], 224, 1)
         assert (side, tile_side(side, share=share)) == (255, 64)
-    assert (cpc.patches.side, cpc.patches.stride, side_of(cpc.views[0], 256, 1)) == (64, 32, 256)
+    assert (cpc.patches.side, cpc.patches.grid.whole(64), side_of(cpc.views[0], 256, 1)) == (64, 256, 256)
     assert (len(jigsaw.puzzles.orders), jigsaw.narrow.widths) == (100, (2048, 1000))
     assert (side_of(cmae.views[0], 224, 1), cmae.shift.pixels, cmae.pixels.enter.out_features) == (256, 32, 512)
 

@@ -29,7 +29,8 @@ class Evaluate(Recipe):
     encoder: Path | None = None
     """the pre-training run, an encoder folder, or a checkpoint file; unset: random weights, as a baseline"""
     neck: bool = True
-    """start where pre-training says: in the middle of its head ('simclr(layers=3, keep=1)') or network ('igpt')"""
+    """start where pre-training says: in the middle of its head ('simclr(layers=3, keep=1)') or network ('igpt'),
+    or patch by patch ('cpc')"""
     model: str = "resnet18"
     """the timm model when there is no --encoder"""
     protocols: tuple[str, ...] = ("knn", "linear", "svm")

@@ -55,7 +55,7 @@ def beside(folder: Path) -> Events[None]:
     """Says what of an encoder or a classifier timm does not load, and what does."""
     config = read_json(folder / "config.json")
     about, read = config.get("neck"), config.get("reading")
-    where = "block at" if read and "block" in read else "grid of patches of"
+    where = "block at" if read and "block" in read else "grid of patches by"
     parts = [f"the {where} which features are read is in config.json"] if read else []
     if second := config.get("colour"):
         also = " and the classifier" if second["num_classes"] else ""

@@ -16,7 +16,7 @@ from ..recipe.pretrain import Pretrain
 from ._training import imagenet
 
 recipe = Pretrain(**imagenet(
-    "cpc(grid=7, patch=64, steps=5, dim=64, hidden=256, depth=5)",
+    "cpc(grid=7, patch=64, steps=5, first=1, directions=1, drop=0.0, dim=64, hidden=256, depth=5)",
     "resnetv2_101(layers=(3, 4, 23), norm_layer='groupnorm')", epochs=200, batch=512, lr=1e-4, weight_decay=0.0,
     size=256,
 ))  # fmt: skip
