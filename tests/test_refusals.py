@@ -82,7 +82,7 @@ def pictures(tmp_path):
         ("context(neighbours=9)", CNN, [], "from 1 to 8, default"),
         ("context(gap=1e999)", CNN, [], "from 0 to 2, default"),
         ("context(colour='gray')", CNN, [], "expected one of 'drop', 'project', 'keep'"),
-        ("context(tile=200)", CNN, [], "allowed is up to 512; nearest: tile=113"),
+        ("context(tile=200)", CNN, [], "allowed is up to 512; nearest: tile=192"),
         ("context", "mixer_s16_224", [], "choose a resnet or vit_"),
         ("jigsaw(permutations=1)", CNN, [], "allowed are 2 to 362,880"),
         ("jigsaw(permutations=400_000)", CNN, [], "allowed are 2 to 362,880"),

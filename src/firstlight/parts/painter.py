@@ -3,6 +3,8 @@
 As in Pathak et al., "Context encoders", CVPR 2016. https://arxiv.org/abs/1604.07379
 """
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -11,6 +13,9 @@ from ..errors import InputError
 from .heads import check_widths
 from .losses import full
 
+Kind = Literal["auto", "linear", "deep"]
+LINEAR = 32
+"""up to this side a painter is linear, if it may be"""
 START = 4
 """the least side of the map that the deconvolutions begin with: the last map of a small picture may be one position"""
 
@@ -108,6 +113,13 @@ class LinearPainter(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Paints ``[B, values, side, side]`` from ``[B, encoder.width]``."""
         return self.paint(features).view(-1, self.values, self.side, self.side)
+
+
+def painter_from(encoder: Encoder, values: int, side: int, *, width: int, kind: Kind) -> LinearPainter | Painter:
+    """A painter that sees pooled features alone: linear, deep, or (auto) linear up to a side of 32."""
+    if kind == "linear" or (kind == "auto" and side <= LINEAR):
+        return LinearPainter(encoder, values, side)
+    return Painter(encoder, values, side, width=width, tokens=False)
 
 
 def begin_grey(layer: nn.Linear | nn.Conv2d) -> None:

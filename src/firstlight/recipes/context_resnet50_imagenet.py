@@ -18,7 +18,7 @@ from ._training import imagenet
 
 recipe = Pretrain(**imagenet(
     # 85 pixels of 255 for each of nine cells, and tiles of 64 anywhere within.
-    "context(neighbours=8, gap=0.328125, jitter=1.0, colour='project', hidden=4096, layers=2, tile=64)",
+    "context(grid=3, neighbours=8, gap=0.328125, jitter=1.0, colour='project', hidden=4096, layers=2, tile=64)",
     "resnet50(zero_init_last=False)",
     epochs=70, batch=512, warmup=5, lr=0.1, weight_decay=1e-4,
 ))  # fmt: skip

@@ -39,6 +39,7 @@ class Salt(IntEnum):
     CLUSTER = 19
     QUARTER = 30
     NEIGHBOUR = 31
+    PAIR = 35
     DROP = 32
     DROPPED = 33
     PERMUTATION = 34
