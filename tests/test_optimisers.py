@@ -294,7 +294,7 @@ HEADS = {
         ),
     ),
     "context": (
-        ("head.0.weight head.1.weight head.1.bias head.3.weight head.4.weight head.4.bias head.6.weight head.6.bias"),
+        "head.layers.0.weight head.layers.1.weight head.layers.1.bias head.layers.3.weight head.layers.3.bias",
         "",
     ),
     "cpc": (

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ..encoder import Encoder
 from ..parts.aberration import one_channel, without_green_magenta
-from ..parts.heads import mlp
 from ..parts.losses import full, spread
-from ..parts.pairs import Pairs
+from ..parts.pairs import PairHead, Pairs
 from ..parts.tiles import cut, enlarged
 from ..ranges import Layers, Range, Share, Side, Width
 from ..views import Batch, View
@@ -39,7 +38,7 @@ class Context(Method):
         colour: "keep" does nothing. In large photographs lenses shift colours outwards, which tells where a tile was:
             "project" takes out green against magenta, "drop" leaves one random channel. The paper tried these two.
         hidden: width of the head's layers: 4,096 in the paper.
-        layers: of the head: 3 in the paper, of which the last one predicts.
+        layers: of the head, of which the last one predicts: 3 in the paper, 2 in the later public code.
         tile: the least side of a tile in pixels: 96 in the paper; small pictures are enlarged for it.
     """
 
@@ -49,13 +48,13 @@ class Context(Method):
     def __init__(
         self, encoder: Encoder, *, grid: Literal[2, 3] = 2, neighbours: Neighbours = 4, gap: Gap = 1 / 3,
         jitter: Share = 1.0, tile: Side = 16, colour: Literal["drop", "project", "keep"] = "keep",
-        hidden: Width = 512, layers: Layers = 3,
+        hidden: Width = 4096, layers: Layers = 2,
     ):  # fmt: skip
         super().__init__()
         self.cut = {"grid": grid, "multiple": encoder.multiple, "share": 1 / (1 + gap), "jitter": jitter}
         self.views = (enlarged(self.views[0], tile, encoder, "context", grid=grid, share=1 / (1 + gap)),)
         self.encoder, self.pairs, self.colour = encoder, Pairs(grid, neighbours), colour
-        self.head = mlp(2 * encoder.width, hidden, 8, layers, last_bias=True)
+        self.head = PairHead(encoder.width, hidden, layers)
 
     def forward(self, batch: Batch, t: float) -> dict[str, Tensor]:
         tiles, place = self.pairs(cut(batch.views[0], batch.key, **self.cut), batch.key)
@@ -72,7 +71,7 @@ class Context(Method):
         elif self.colour == "project":
             tiles = without_green_magenta(tiles, self.encoder)
         features = self.encoder(tiles.flatten(0, 1))
-        return full(self.head(self.pairs.beside(features.unflatten(0, tiles.shape[:2])))), features
+        return full(self.head(features.unflatten(0, tiles.shape[:2]), self.pairs.numbers)), features
 
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         tiles, place = self.pairs(cut(batch.views[0], batch.key, **self.cut), batch.key)

@@ -5,12 +5,15 @@ https://arxiv.org/abs/1505.05192
 """
 
 import itertools
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..views.random import Salt, uniforms
+from .heads import mlp
 from .tiles import around, cells_of, laid
 
 FOUR = [*itertools.permutations(range(4), 2)]
@@ -41,11 +44,6 @@ class Pairs:
             return around(tiles, key, self.count)
         return tiles, torch.tensor([cell - (cell > 4) for cell in CELLS], device=tiles.device).expand(len(tiles), -1)
 
-    def beside(self, features: Tensor) -> Tensor:
-        """The features ``[B, T, D]`` of the tiles that are shown, side by side: ``[B * pairs, 2 D]``."""
-        first, second = (features[:, list(numbers)] for numbers in zip(*self.numbers))
-        return torch.cat([first, second], dim=2).flatten(0, 1)
-
     def pictured(self, picture: Tensor, tiles: Tensor, key: Tensor, places: dict[str, Tensor]) -> dict[str, Tensor]:
         """For people: one pair of each sample, with the first in the middle and the second where it is said to be.
 
@@ -62,3 +60,27 @@ class Pairs:
         picture = F.pad(picture, [room // 2, room - room // 2] * 2)
         drawn = {name: laid(pair, cells_of(each.gather(1, one)), picture.shape[-1]) for name, each in places.items()}
         return {"picture": picture} | drawn
+
+
+class PairHead(nn.Module):
+    """An `mlp` that tells the direction of each pair from the features of both tiles, side by side.
+
+    What its first layer makes of a tile is computed once, not in every pair that the tile is part of.
+
+    Args:
+        width: of a tile's features.
+        hidden: of the layers between.
+        layers: as in ``mlp``.
+    """
+
+    def __init__(self, width: int, hidden: int, layers: int):
+        super().__init__()
+        self.layers = mlp(2 * width, hidden, 8, layers, last_bias=True)
+
+    def forward(self, features: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+        """Logits ``[B * pairs, 8]`` of features ``[B, T, width]``, for the numbers of two tiles each."""
+        enter = cast("nn.Linear", self.layers[0])
+        halves = zip(enter.weight.chunk(2, dim=1), zip(*pairs))
+        first, second = (F.linear(features, half)[:, list(numbers)] for half, numbers in halves)
+        found = (first + second).flatten(0, 1)
+        return self.layers[1:](found if enter.bias is None else found + enter.bias)
