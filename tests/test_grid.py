@@ -138,6 +138,8 @@ def test_what_is_no_grid_is_refused(wrong):
 
 
 def test_what_cannot_see_patches_is_refused():
+    with pytest.raises(InputError, match="square pictures, got 32 x 40"):
+        encoder()(torch.zeros(1, 3, 32, 40))
     with pytest.raises(InputError, match=r"one size.*choose a resnet or vit_"):
         encoder(model="mixer_s32_224")
     colours = Encoder(tiny.RESNET, size=32)

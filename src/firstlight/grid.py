@@ -54,8 +54,14 @@ class Grid:
         return windows.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
 
     def over(self, pictures: Tensor, multiple: int = 1) -> Tensor:
-        """Patches as ``cut`` gives them, of pictures of any size: smaller ones than the grid are enlarged to it."""
-        size = pictures.shape[-1]
+        """Patches as ``cut`` gives them, of square pictures of any size: those smaller than the grid are enlarged to it.
+
+        Raises:
+            InputError: if the pictures are not square.
+        """
+        height, size = pictures.shape[-2:]
+        if height != size:
+            raise InputError(f"{self.name} is read of square pictures, got {height} x {size}")
         side = self.side(size, multiple)
         whole = self.whole(side)
         if whole > size:
