@@ -54,7 +54,7 @@ class Grid:
         return windows.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
 
     def over(self, pictures: Tensor, multiple: int = 1) -> Tensor:
-        """Patches as ``cut`` gives them, of square pictures of any size: those smaller than the grid are enlarged to it.
+        """Patches as ``cut`` gives them, of square pictures of any size: smaller ones than the grid are enlarged to it.
 
         Raises:
             InputError: if the pictures are not square.
