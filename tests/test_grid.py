@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import timm
 import torch
 from torch import nn
 
@@ -15,6 +14,7 @@ from firstlight.errors import CorruptError, InputError
 from firstlight.grid import Grid
 from firstlight.methods.classify import Classify
 from firstlight.runs import read_json
+from test_reading import comes_back
 
 VIT = "vit_tiny_patch16_224(patch_size=8, embed_dim=48, depth=1, num_heads=2)"
 
@@ -77,25 +77,17 @@ def test_a_vision_transformer_reads_patches_of_its_own_multiple():
 
 
 @pytest.mark.parametrize("neck", [False, True])
-@torch.no_grad()
 def test_it_comes_back(neck, tmp_path):
     made = encoder()
-    if neck:
-        made.add_neck(24, 1)
-        made.eval()
-    made.save(tmp_path)
-    assert read_json(tmp_path / "config.json")["format"] == 4, "a reader that knows of no grid must refuse"
-    again = Encoder.load(tmp_path).eval()
+    again = comes_back(made, neck, tmp_path, form=4)
     assert again.reading == made.reading == Grid(3, 16)
-    assert torch.equal(again(pictures()), made(pictures()))
     assert all(p.requires_grad for p in again.parameters())
 
-    alone = Encoder.load(tmp_path, neck=False).eval()
-    assert alone.reading is alone.neck is None
-    plain = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
-    torch.testing.assert_close(alone(pictures()), plain(pictures()), rtol=0, atol=1e-6)
-    alone.save(tmp_path)
-    assert read_json(tmp_path / "config.json")["format"] == 1
+
+def test_what_is_hidden_from_the_network_would_be_seen_in_patches():
+    made = encoder(3, 10, VIT)
+    with pytest.raises(InputError, match=r"patch by patch.*neck=False"):
+        made.pooled_and_tokens(pictures(), torch.ones(3, 16, dtype=torch.bool), torch.zeros(48))
 
 
 @torch.no_grad()

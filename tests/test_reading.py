@@ -1,6 +1,7 @@
 """Features from inside the network: what they are, that they come back, and what it means for training after it."""
 
 import json
+from pathlib import Path
 
 import pytest
 import timm
@@ -62,30 +63,34 @@ def test_nothing_behind_a_place_reaches_it():
         assert (of[:, :place] > 0).all()
 
 
-@pytest.mark.parametrize("neck", [False, True])
 @torch.no_grad()
-def test_it_comes_back(neck, tmp_path):
-    made = encoder()
+def comes_back(made: Encoder, neck: bool, folder: Path, form: int) -> Encoder:
+    """Saves and loads an encoder, all of it and the network alone, for us and for timm; returns all of it."""
     if neck:
         made.add_neck(24, 1)
         made.eval()
-    made.save(tmp_path)
-    assert read_json(tmp_path / "config.json")["format"] == 3, "a reader that knows of no reading must refuse"
-    again = Encoder.load(tmp_path).eval()
+    made.save(folder)
+    assert read_json(folder / "config.json")["format"] == form, "a reader that knows of no such reading must refuse"
+    again = Encoder.load(folder).eval()
     assert again.reading == made.reading
     assert torch.equal(again(pictures()), made(pictures()))
+    alone = Encoder.load(folder, neck=False).eval()
+    assert alone.reading is alone.neck is None
+    assert all(p.requires_grad for p in alone.parameters())
+    plain = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    torch.testing.assert_close(alone(pictures()), plain(pictures()), rtol=0, atol=1e-6)
+    alone.save(folder)
+    assert read_json(folder / "config.json")["format"] == 1
+    return again
+
+
+@pytest.mark.parametrize("neck", [False, True])
+def test_it_comes_back(neck, tmp_path):
+    again = comes_back(encoder(), neck, tmp_path, form=3)
     rests = {name.split(".")[0] for name, p in again.net.named_parameters() if not p.requires_grad}
     assert rests == {"blocks", "norm"}
     assert again.net.blocks[2].norm1.weight.requires_grad
     assert not again.net.blocks[2].attn.qkv.weight.requires_grad
-
-    alone = Encoder.load(tmp_path, neck=False).eval()
-    assert alone.reading is alone.neck is None
-    assert all(p.requires_grad for p in alone.parameters())
-    plain = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
-    torch.testing.assert_close(alone(pictures()), plain(pictures()), rtol=0, atol=1e-6)
-    alone.save(tmp_path)
-    assert read_json(tmp_path / "config.json")["format"] == 1
 
 
 @torch.no_grad()

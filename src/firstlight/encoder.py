@@ -361,9 +361,11 @@ class Encoder(Network):
         return self._finished(_joined([part.net.forward_head(of, pre_logits=True) for part, of in features]))
 
     def _read(self, x: Tensor, seen: Seen) -> Tensor:
-        """Features of a block, or the mean of those of patches, from none of which anything is hidden."""
+        """Features of a block, or the mean of those of patches, of which none can be hidden."""
         if isinstance(self.reading, Reading):
             return self._finished(self.reading(self.net, self._entered(x, seen)))
+        if seen.hidden is not None:
+            raise InputError(f"{self.model!r} is read patch by patch and can hide none; load it with neck=False")
         self._check(x)
         patches = cast("Grid", self.reading).over(x, self.multiple)
         return self._finished(self.seen_whole(patches.flatten(0, 1)).unflatten(0, patches.shape[:2]).mean(1))

@@ -25,7 +25,7 @@ class CPC(Method):
     share (v2): prefer an encoder without, such as a vit_, convnext_ or resnet50_gn. The context has none.
 
     As in the paper, features are the mean of those of a picture's patches from then on (``Encoder.read_patches``), at
-    about twice the cost of whole pictures; ``Encoder.load(..., neck=False)`` shows it whole pictures again.
+    about three times the cost of whole pictures; ``Encoder.load(..., neck=False)`` shows it whole pictures again.
 
     Differs from the paper: a patch is not shifted within its place. v2's shears and rotations of patches are left out.
 
